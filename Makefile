@@ -1,0 +1,118 @@
+# Every target installs what it needs first: a virtual environment from hashed requirements, and this package in it.
+# ARGS="…" is handed on to the command of the target: make test ARGS="tests/engine -k zones -x".
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.package-installed
+
+# PYTHON=… names the interpreter; without it the first of these that is 3.11 or newer and can make virtual environments.
+PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
+FIND_PYTHON = python=; for each in $(PYTHONS); do \
+	if "$$each" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$$each; break; fi; done; \
+	if [ -z "$$python" ]; then \
+	echo "error: no Python 3.11 or newer with the modules venv and ensurepip among: $(PYTHONS)" >&2; \
+	echo "       install one (Debian and Ubuntu: python3 and python3-venv), or name it: make PYTHON=/path/to/python3" >&2; \
+	exit 1; fi
+
+# The layers of tests, quickest first; a mistake shows in the layer that owns it.
+LAYERS := tools engine api local kube cli cluster
+TESTS = $(wildcard $(LAYERS:%=tests/%))
+
+##@ See it
+
+.PHONY: demo
+demo: $(READY)  ## Start a control plane, run the operator, roll out a good and a broken image; KEEP=1 leaves it up
+	$(BIN)/scalesets demo $(if $(filter-out 0 no false,$(KEEP)),--keep) $(ARGS)
+
+.PHONY: bench
+bench: $(READY)  ## Measure upgrades beside a bare script and a StatefulSet; results in bench/results/latest.json
+	$(BIN)/python bench/run.py $(ARGS)
+
+##@ Work on it
+
+.PHONY: test
+test: $(READY)  ## Run all tests, layer by layer, the real API server included; ARGS="tests/engine -x" runs some
+	$(BIN)/pytest $(or $(ARGS),$(TESTS))
+
+.PHONY: lint
+lint: $(READY)  ## Check style, types, directions of imports, generated files and hygiene
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy tools
+	$(BIN)/lint-imports
+	$(BIN)/python -m scalesets.api.generate --check
+	$(BIN)/python tools/features.py --check
+	$(BIN)/python tools/hygiene.py
+
+.PHONY: fmt
+fmt: $(READY)  ## Format the code and mend what the linter can mend
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+.PHONY: crds
+crds: $(READY)  ## Generate crds/ from the models
+	$(BIN)/python -m scalesets.api.generate $(ARGS)
+
+.PHONY: features
+features: $(READY)  ## Write the README's feature table from the tests' requirement marks
+	$(BIN)/python tools/features.py --write
+
+.PHONY: requirements
+requirements:  ## Compile the hashed requirement files from requirements/*.in; UPGRADE=1 takes newer versions
+	@set -eu; $(FIND_PYTHON); directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; \
+	"$$python" -m venv "$$directory"; \
+	echo "installing uv into a temporary environment"; "$$directory/bin/python" -m pip install --quiet uv; \
+	cd requirements; for name in runtime dev; do \
+	echo "compiling requirements/$$name.txt"; \
+	env -u PIP_FIND_LINKS "$$directory/bin/uv" pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet $(if $(filter-out 0 no false,$(UPGRADE)),--upgrade) \
+	--output-file "$$name.txt" "$$name.in"; done
+
+##@ A local control plane
+
+.PHONY: cluster-up
+cluster-up: $(READY)  ## Start etcd, kube-apiserver, controller-manager, scheduler and simulated machines
+	$(BIN)/scalesets local up $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: $(READY)  ## End exactly what cluster-up started
+	$(BIN)/scalesets local down $(ARGS)
+
+.PHONY: run
+run: export KUBECONFIG ?= .local/kubeconfig
+run: $(READY)  ## Run the operator in the foreground against KUBECONFIG (default .local/kubeconfig)
+	@[ -e "$${KUBECONFIG%%:*}" ] || { echo "error: there is no $${KUBECONFIG%%:*}: run \`make cluster-up\` first, or set KUBECONFIG" >&2; exit 1; }
+	$(BIN)/scalesets operator $(ARGS)
+
+##@ Housekeeping
+
+.PHONY: clean
+clean:  ## End the local control plane and remove all that make made here; the cache of binaries stays
+	@if [ -e .local/state.json ] && [ -x $(BIN)/scalesets ]; then $(BIN)/scalesets local down; fi
+	rm -rf .local $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find bench charts docs operator tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help
+help:  ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# --- the virtual environment -----------------------------------------------------------------------------------------
+
+# An environment whose interpreter is gone (an upgraded system) is made anew; a good one is only brought up to date.
+$(VENV)/.requirements-installed: requirements/dev.txt
+	@set -eu; if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then $(FIND_PYTHON); \
+	echo "creating $(VENV) with $$("$$python" --version)"; "$$python" -m venv --clear $(VENV); fi
+	@echo "installing requirements/dev.txt (hashes checked)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(READY): $(VENV)/.requirements-installed pyproject.toml
+	@echo "installing scaleset-operator (editable)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
