@@ -94,7 +94,7 @@ run: $(READY)  ## Run the operator in the foreground against KUBECONFIG (default
 clean:  ## End the local control plane and remove all that make made here; the cache of binaries stays
 	@if [ -e .local/state.json ] && [ -x $(BIN)/scalesets ]; then $(BIN)/scalesets local down; fi
 	rm -rf .local $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
-	find bench charts docs operator tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
 help:  ## Show this list
