@@ -61,16 +61,18 @@ crds: $(READY)  ## Generate crds/ from the models
 features: $(READY)  ## Write the README's feature table from the tests' requirement marks
 	$(BIN)/python tools/features.py --write
 
+# dev first: the runtime pins are constrained to it, so that what is tested is what is shipped.
 .PHONY: requirements
 requirements:  ## Compile the hashed requirement files from requirements/*.in; UPGRADE=1 takes newer versions
 	@set -eu; $(FIND_PYTHON); directory=$$(mktemp -d); trap 'rm -rf "$$directory"' EXIT; \
 	"$$python" -m venv "$$directory"; \
 	echo "installing uv into a temporary environment"; "$$directory/bin/python" -m pip install --quiet uv; \
-	cd requirements; for name in runtime dev; do \
-	echo "compiling requirements/$$name.txt"; \
+	compile() { \
+	echo "compiling requirements/$$1.txt"; name=$$1; shift; \
 	env -u PIP_FIND_LINKS "$$directory/bin/uv" pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet $(if $(filter-out 0 no false,$(UPGRADE)),--upgrade) \
-	--output-file "$$name.txt" "$$name.in"; done
+	--output-file "$$name.txt" "$$@" "$$name.in"; }; \
+	cd requirements; compile dev; compile runtime --constraints dev.txt
 
 ##@ A local control plane
 
