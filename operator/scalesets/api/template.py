@@ -1,0 +1,218 @@
+"""The pod template, the claims and an extension's container: Kubernetes' own schema (podschema.py) with what a set
+adds to it.
+
+The container `os` has no image, as it comes from `imageReference`. What makes an instance itself (its name, its node,
+its zone, our labels) is the set's to say, so the template is refused when it says it. `maxItems` and `maxLength` are
+where our rules look, to keep their cost in budget.
+"""
+
+from typing import Annotated, Any
+
+from scalesets.api.common import DNS_LABEL
+from scalesets.api.podschema import resolved
+from scalesets.api.schema import Embedded, Rule, Schema
+
+MAX_CONTAINERS = 32
+MAX_CLAIMS = 16
+OUR_DOMAIN = "scalesets.dev/"
+OWN_CONTAINERS = ("os", "custom-data")
+
+
+def pod_template_schema() -> Schema:
+    """The schema of `template`."""
+    schema = resolved("PodTemplateSpec")
+    schema["required"] = ["spec"]
+    _rule_metadata(schema["properties"]["metadata"])
+    _rule_pod(schema["properties"]["spec"])
+    return schema
+
+
+def claim_template_schema() -> Schema:
+    """The schema of one of `volumeClaimTemplates`."""
+    spec = resolved("PersistentVolumeClaimSpec")
+    _bound_claim(spec)
+    metadata: Schema = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": DNS_LABEL},
+            "labels": _string_map(),
+            "annotations": _string_map(),
+        },
+    }
+    _rule_metadata(metadata)
+    return {
+        "type": "object",
+        "required": ["metadata", "spec"],
+        "properties": {"metadata": metadata, "spec": spec},
+    }
+
+
+def extension_container_schema() -> Schema:
+    """The schema of `Extension.container`: a container without name and image, as the set and the version give them."""
+    schema = resolved("Container")
+    del schema["required"]
+    _bound_names(schema)
+    _add_rules(
+        schema,
+        Rule(
+            rule="!has(self.name)",
+            message="name must not be set: the container is named as the set names the extension; remove it",
+            field=".name",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!has(self.image)",
+            message="image must not be set: it is taken from versions; remove it",
+            field=".image",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            rule="!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+            message="restartPolicy must be Always, as an extension is a sidecar; remove it",
+            field=".restartPolicy",
+        ),
+    )
+    _add_rules(
+        schema["properties"]["startupProbe"],
+        Rule(
+            rule="(has(self.initialDelaySeconds) ? self.initialDelaySeconds : 0)"
+            " + (has(self.periodSeconds) ? self.periodSeconds : 10)"
+            " * (has(self.failureThreshold) ? self.failureThreshold : 3) <= 300",
+            message="startupProbe may take 300 s in all: lower initialDelaySeconds, periodSeconds or failureThreshold",
+        ),
+    )
+    return schema
+
+
+PodTemplate = Annotated[dict[str, Any], Embedded(pod_template_schema)]
+ClaimTemplate = Annotated[dict[str, Any], Embedded(claim_template_schema)]
+ExtensionContainer = Annotated[dict[str, Any], Embedded(extension_container_schema)]
+
+
+def _rule_metadata(metadata: Schema) -> None:
+    for name in ("labels", "annotations"):
+        metadata["properties"][name] = _string_map()
+        _add_rules(
+            metadata,
+            Rule(
+                rule=f"!has(self.{name}) || self.{name}.all(key, !key.contains('{OUR_DOMAIN}'))",
+                message=f"{name} of {OUR_DOMAIN} are the operator's own: remove them",
+                field=f".{name}",
+                reason="FieldValueForbidden",
+            ),
+        )
+
+
+def _rule_pod(spec: Schema) -> None:
+    fields = spec["properties"]
+    for name in ("containers", "initContainers"):
+        fields[name]["maxItems"] = MAX_CONTAINERS
+        _bound_names(fields[name]["items"])
+    for name, mend in (
+        ("nodeName", "the scheduler places instances; use nodeSelector or affinity"),
+        ("hostname", "instances are named by the set; set spec.serviceName to have the name as hostname"),
+        ("hostnameOverride", "instances are named by the set; set spec.serviceName to have the name as hostname"),
+        ("subdomain", "set spec.serviceName instead"),
+        ("activeDeadlineSeconds", "an instance runs until it is replaced; remove it"),
+    ):
+        _add_rules(
+            spec,
+            Rule(
+                rule=f"!has(self.{name})",
+                message=f"{name} must not be set: {mend}",
+                field=f".{name}",
+                reason="FieldValueForbidden",
+            ),
+        )
+    _add_rules(
+        spec,
+        Rule(
+            rule="!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+            message="restartPolicy must be Always, as an instance runs until it is replaced; remove it",
+            field=".restartPolicy",
+        ),
+        Rule(
+            rule="self.containers.exists(c, c.name == 'os')",
+            message="containers must have one named os: name the main container os and leave out its image",
+            field=".containers",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            rule="self.containers.all(c, c.name != 'os' || !has(c.image))",
+            message="image of the container os must not be set: it comes from spec.imageReference; remove it",
+            field=".containers",
+            reason="FieldValueForbidden",
+        ),
+        Rule(
+            rule="self.containers.all(c, c.name != 'os' || !has(c.restartPolicy) || c.restartPolicy == 'Always')",
+            message="restartPolicy of the container os must be Always; remove it",
+            field=".containers",
+        ),
+        Rule(
+            rule="self.containers.all(c, c.name == 'os' || has(c.image))",
+            message="containers other than os must have an image: add it",
+            field=".containers",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            rule="!has(self.initContainers) || self.initContainers.all(c, has(c.image))",
+            message="initContainers must have an image: add it",
+            field=".initContainers",
+            reason="FieldValueRequired",
+        ),
+        Rule(
+            rule=f"!has(self.initContainers) || self.initContainers.all(c, !(c.name in {list(OWN_CONTAINERS)}))",
+            message="initContainers can't be named os or custom-data, which the set uses itself: rename it",
+            field=".initContainers",
+        ),
+        Rule(
+            rule="self.containers.all(c, c.name != 'custom-data')",
+            message="containers can't be named custom-data, which the set uses itself: rename it",
+            field=".containers",
+        ),
+    )
+
+
+def _bound_names(container: Schema) -> None:
+    container["properties"]["name"] |= {"minLength": 1, "maxLength": 63, "pattern": DNS_LABEL}
+    container["properties"]["image"] |= {"minLength": 1, "maxLength": 512}
+    container["properties"]["restartPolicy"] |= {"maxLength": 16}
+
+
+def _bound_claim(spec: Schema) -> None:
+    """Bounds for what the set's rule compares, and of the resources only storage, the one that claims have."""
+    spec["required"] = ["accessModes", "resources"]
+    fields = spec["properties"]
+    fields["accessModes"] |= {"minItems": 1, "maxItems": 4}
+    fields["accessModes"]["items"] |= {"maxLength": 32}
+    for name in ("storageClassName", "volumeAttributesClassName", "volumeMode", "volumeName"):
+        fields[name] |= {"maxLength": 253}
+    for name in ("dataSource", "dataSourceRef"):
+        for value in fields[name]["properties"].values():
+            value["maxLength"] = 253
+    selector = fields["selector"]["properties"]
+    selector["matchLabels"] = _string_map(8)
+    selector["matchExpressions"]["maxItems"] = 8
+    expression = selector["matchExpressions"]["items"]["properties"]
+    for name in ("key", "operator"):
+        expression[name] |= {"maxLength": 317}
+    expression["values"] |= {"maxItems": 8}
+    expression["values"]["items"] |= {"maxLength": 63}
+    resources = fields["resources"]
+    resources["required"] = ["requests"]
+    for name in ("limits", "requests"):
+        quantity = resources["properties"][name]["additionalProperties"] | {"maxLength": 32}
+        resources["properties"][name] = {"type": "object", "required": ["storage"], "properties": {"storage": quantity}}
+
+
+def _string_map(most: int = 64) -> Schema:
+    return {
+        "type": "object",
+        "maxProperties": most,
+        "additionalProperties": {"type": "string", "maxLength": 4096},
+    }
+
+
+def _add_rules(schema: Schema, *rules: Rule) -> None:
+    schema.setdefault("x-kubernetes-validations", []).extend(rule.as_schema() for rule in rules)
