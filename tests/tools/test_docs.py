@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,3 +67,57 @@ def test_make_targets_that_the_documents_name_exist() -> None:
     used = {name for document in DOCUMENTS for name in re.findall(r"(?:`|\$ )make ([a-z-]+)", document.read_text())}
 
     assert used <= targets
+
+
+# The pod schema of Kubernetes: documented there.
+EMBEDDED = {"template", "volumeClaimTemplates", "container"}
+
+
+def crd_kinds() -> dict[str, dict[str, Any]]:
+    crds = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
+    return {
+        crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
+        for crd in crds
+    }
+
+
+def fields_of(schema: dict[str, Any], path: str) -> Iterator[str]:
+    for name, child in schema.get("properties", {}).items():
+        if name not in EMBEDDED:
+            yield f"{path}.{name}"
+            yield from fields_of(child, f"{path}.{name}")
+    if "items" in schema:
+        yield from fields_of(schema["items"], f"{path}[]")
+
+
+@pytest.mark.parametrize("kind", crd_kinds())
+def test_the_reference_names_every_field(kind: str) -> None:
+    words = set(re.findall(r"[A-Za-z]\w*", (ROOT / "docs/api.md").read_text()))
+    schema = crd_kinds()[kind]
+    fields = [field for part in ("spec", "status") for field in fields_of(schema[part], f"{kind}.{part}")]
+
+    assert fields
+    assert [field for field in fields if field.rpartition(".")[2] not in words] == []
+
+
+def unknown_fields(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from unknown_fields(item, schema.get("items", {}), f"{path}[]")
+    elif isinstance(value, dict) and "properties" in schema:
+        for name, child in value.items():
+            if name in schema["properties"]:
+                yield from unknown_fields(child, schema["properties"][name], f"{path}.{name}")
+            else:
+                yield f"{path}.{name}"
+
+
+def test_the_readme_s_manifests_have_only_fields_that_exist() -> None:
+    block = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    manifests = list(yaml.safe_load_all(block[1]))
+
+    unknown = [u for m in manifests for u in unknown_fields(m["spec"], crd_kinds()[m["kind"]]["spec"], m["kind"])]
+
+    assert [manifest["kind"] for manifest in manifests] == ["GalleryImage", "ScaleSet"]
+    assert unknown == []
