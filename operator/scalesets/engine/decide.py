@@ -1,0 +1,107 @@
+"""The one question the operator asks: what is to be done for this scale set now? (docs/design.md, "The shape")
+
+Reads top to bottom: count the set, take the upgrade that holds the lock one step further or see who may take it, tend the
+instances outside it, then say it all in the status. What must be stored first comes first in ``Decision.writes``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from scalesets.engine import automatic, checks, history, instances, rolling, start, versions
+from scalesets.engine import census as counting
+from scalesets.engine import status as statuses
+from scalesets.engine.census import Census
+from scalesets.engine.decision import Decision, Event, ReleaseUpgrade, Write, WriteSetStatus, WriteUpgradeStatus
+from scalesets.engine.instances import WAITING_FOR_APPROVAL
+from scalesets.engine.rolling import Step
+from scalesets.engine.start import Start
+from scalesets.engine.view import SetStatus, SetView, Upgrade, UpgradeType
+
+
+def decide(view: SetView, now: datetime) -> Decision:
+    """Decide on one scale set. Pure: the same view and time give the same decision."""
+    if view.deleting:
+        return Decision(writes=tuple(ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held))
+    stored = view.status
+    view = _guard_replicas(view)
+    base = statuses.bookkeeping(view, now)
+    view = replace(view, status=base)
+    census = counting.take(view, now)
+    step, begin, base, events = _upgrade(view, base, census, now)
+    upgrade = _at_work(view, base, step)
+    plan = instances.tend(view, census, step.members, now)
+    intents = automatic.intents(view, census, now) if not base.current_upgrade and not begin.writes else {}
+    base = replace(
+        base,
+        record=statuses.record(view, census, members=step.members, judged=step.record, intents=intents),
+    )
+    after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
+    dropped, expiry = history.outdated(view, now)
+    writes: list[Write] = list(begin.writes)
+    if after != stored:
+        writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after)))
+    if step.status is not None and view.current_upgrade is not None:
+        held = view.current_upgrade
+        writes.extend([step.dry_run] if step.dry_run else [])
+        writes.append(WriteUpgradeStatus(held.name, held.uid, step.status))
+    writes.extend(
+        ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held and u.finished and u.name != base.current_upgrade
+    )
+    writes.extend(dropped)
+    times = [*step.look_again, *plan.look_again, begin.look_again, expiry, *_times(view, census, now)]
+    policy = rolling.policy_for(view, UpgradeType.OS_IMAGE)
+    return Decision(
+        writes=tuple(writes),
+        actions=(*step.actions, *plan.actions),
+        events=events,
+        look_again=min((t for t in times if t is not None), default=None),
+        within_limit=checks.whole_set(census, policy, code=checks.BEFORE) is None,
+    )
+
+
+def _upgrade(
+    view: SetView, base: SetStatus, census: Census, now: datetime
+) -> tuple[Step, Start, SetStatus, tuple[Event, ...]]:
+    """One step for the upgrade that holds the lock; with a free lock, who takes it."""
+    if not base.current_upgrade:
+        begin = start.choose(view, census, now)
+        locked = replace(base, current_upgrade=begin.lock) if begin.lock else base
+        return Step(), begin, locked, begin.events
+    upgrade = view.current_upgrade
+    if upgrade is None:
+        gone = Event("UpgradeLost", f"{base.current_upgrade} was deleted while it ran", warning=True)
+        return Step(), Start(), replace(base, current_upgrade=""), (gone,)
+    if upgrade.finished:
+        return Step(), Start(), history.closed(view, base, upgrade), ()
+    step = rolling.step(view, upgrade, census, now)
+    seen = step.status or upgrade.status
+    if seen is not None and seen.waiting == WAITING_FOR_APPROVAL and seen.running_batch is None:
+        base = replace(base, current_upgrade="")  # it holds nobody up while it waits
+    return step, Start(), base, step.events
+
+
+def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
+    """The upgrade that the status speaks of, with the status that is about to be stored."""
+    upgrade = view.current_upgrade if base.current_upgrade else None
+    return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
+
+
+def _guard_replicas(view: SetView) -> SetView:
+    """A drop to the default that no field manager owns doesn't scale in a set that has instances."""
+    if view.replicas_owned:
+        return view
+    known = max(view.status.record, default=-1) + 1
+    if known <= view.replicas:
+        return replace(view, replicas_owned=True)
+    return replace(view, replicas=known)
+
+
+def _times(view: SetView, census: Census, now: datetime) -> list[datetime | None]:
+    """When time alone changes the picture: a version comes or goes, a trouble ends, a new instance starts to count."""
+    grown = view.policy.provisioning_timeout + view.policy.health_timeout
+    young = [i.created + grown for o, i in view.instances.items() if o < view.replicas and o not in census.counted]
+    ends = [t.until for t in view.troubles if t.until is not None and t.until > now]
+    image = view.images.get(view.model.image) if view.model is not None else None
+    return [min(young, default=None), min(ends, default=None), versions.next_change(image, now)]

@@ -1,0 +1,126 @@
+"""Which release an instance is meant to run: a new one, a lost one, one in a batch (docs/rules.md, "The model").
+
+An OS upgrade changes the image version and applies the model as of its start; a model upgrade keeps the image version unless the
+model names another image; extension versions stay what they are unless the model asks for others.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from scalesets.engine import versions
+from scalesets.engine.view import Model, ModelExtension, Release, SetView, Target, Upgrade, UpgradeType
+
+LATEST = "latest"
+
+
+def allowed_version(view: SetView, model: Model, now: datetime, *, avoid: tuple[str, ...] = ()) -> str | None:
+    """The image version that the model asks for: the exact one, or the latest that may be used, less those to avoid."""
+    catalogue = view.images.get(model.image)
+    if model.version != LATEST:
+        return model.version if catalogue is not None and catalogue.find(model.version) is not None else None
+    newest = versions.latest(catalogue, now, avoid=avoid)
+    return newest.version if newest else None
+
+
+def extension_versions(view: SetView, model: Model, now: datetime) -> tuple[tuple[str, str], ...] | None:
+    """The versions that a new instance of the model gets, sorted by name; None when one can't be resolved yet."""
+    found: list[tuple[str, str]] = []
+    for extension in model.extensions:
+        version = versions.resolve_extension(extension, view.extensions.get(extension.key), now)
+        if version is None:
+            return None
+        found.append((extension.name, version))
+    return tuple(sorted(found))
+
+
+def for_new_instance(view: SetView, now: datetime) -> Release | None:
+    """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't failed here."""
+    model = view.model
+    if model is None:
+        return None
+    extensions = extension_versions(view, model, now)
+    version = _target_of_running_upgrade(view, model) or allowed_version(
+        view, model, now, avoid=view.status.faulted_os_versions
+    )
+    if version is None or extensions is None:
+        return None
+    return Release(version, model.name, extensions)
+
+
+def for_lost_instance(view: SetView, recorded: Release) -> Release:
+    """Its own versions; on the current model if its own is no longer kept."""
+    if recorded.model in view.models or view.model is None:
+        return recorded
+    return replace(recorded, model=view.model.name)
+
+
+def for_member(view: SetView, upgrade: Upgrade, target: Target, former: Release) -> Release:
+    """What a batch of the upgrade brings an instance to that comes from ``former``."""
+    return moved(view, upgrade.type, target, former, named=bool(upgrade.instances))
+
+
+def moved(view: SetView, kind: UpgradeType, target: Target, former: Release, *, named: bool = False) -> Release:
+    """Where ``target`` brings an instance that comes from ``former``; ``named`` when a user named it for the model."""
+    model = view.models.get(target.model)
+    if model is None:
+        return former
+    before = view.models.get(former.model)
+    if kind is UpgradeType.MODEL:
+        image_version = _image_after_model_change(target, model, before, former, named=named)
+    else:
+        image_version = target.image_version
+    fresh = dict(target.extensions)
+    kept = dict(former.extensions)
+    was = {e.name: e for e in before.extensions} if before else {}
+    carried: list[tuple[str, str]] = []
+    for extension in model.extensions:
+        mine = kept.get(extension.name)
+        if mine is None or not _keeps_version(extension, was.get(extension.name), kind):
+            mine = fresh.get(extension.name, mine)
+        if mine is not None:
+            carried.append((extension.name, mine))
+    return Release(image_version, model.name, tuple(sorted(carried)))
+
+
+def is_on_model(view: SetView, release: Release, model: Model) -> bool:
+    """Whether the release is on the model, or on one that differs from it in flags only."""
+    other = view.models.get(release.model)
+    return release.model == model.name or (other is not None and other.content == model.content)
+
+
+def differs_in_flags_only(view: SetView, one: Release, other: Release) -> bool:
+    """Whether a label patch turns one into the other: same versions, and models of the same content."""
+    if one.image_version != other.image_version or one.extensions != other.extensions:
+        return False
+    first, second = view.models.get(one.model), view.models.get(other.model)
+    return first is not None and second is not None and first.content == second.content
+
+
+def _target_of_running_upgrade(view: SetView, model: Model) -> str | None:
+    upgrade = view.current_upgrade
+    if upgrade is None or upgrade.status is None or upgrade.finished or upgrade.type is not UpgradeType.OS_IMAGE:
+        return None
+    target = upgrade.status.target
+    return target.image_version if target.image == model.image and model.version == LATEST else None
+
+
+def _image_after_model_change(
+    target: Target, model: Model, before: Model | None, former: Release, *, named: bool
+) -> str:
+    if model.version != LATEST:
+        return model.version
+    if before is None or before.image != model.image:
+        return target.image_version or former.image_version
+    if named and versions.is_newer(target.image_version, former.image_version):
+        return target.image_version  # bringing named instances up to date is the cure for a bad old version
+    return former.image_version
+
+
+def _keeps_version(extension: ModelExtension, before: ModelExtension | None, kind: UpgradeType) -> bool:
+    if before is None or before.key != extension.key:
+        return False
+    if kind is not UpgradeType.MODEL:
+        return True
+    return before.type_handler_version == extension.type_handler_version and not extension.auto_upgrade_minor_version
