@@ -43,7 +43,7 @@ lint: $(READY)  ## Check style, types, directions of imports, generated files an
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tools
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m scalesets.api.generate --check
 	$(BIN)/python tools/features.py --check
 	$(BIN)/python tools/hygiene.py
