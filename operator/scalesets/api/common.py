@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from scalesets.api.schema import Model, joined, map_list
+from scalesets.api.schema import Model, Worded, joined, map_list
 
 MAX_REPLICAS = 10_000
 MAX_EXTENSIONS = 20
@@ -35,9 +35,18 @@ ExtensionName = Annotated[str, StringConstraints(min_length=1, max_length=56, pa
 """56: `extension.scalesets.dev/NAME.before` is the key of an annotation, whose last part has at most 63 characters."""
 ProductName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=LABEL_VALUE)]
 """A publisher, an offer, a SKU, or the type of an extension."""
-VersionNumber = Annotated[str, StringConstraints(max_length=32, pattern=f"^{VERSION_NUMBER}$")]
+VersionNumber = Annotated[
+    str,
+    StringConstraints(max_length=32, pattern=f"^{VERSION_NUMBER}$"),
+    Worded("version must be Major.Minor.Patch, such as 22.4.202611010"),
+]
 """Major.Minor.Patch, compared as numbers."""
 ContainerImage = Annotated[str, StringConstraints(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+Location = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL),
+    Worded("a region is named in lower-case letters, digits and dashes, such as westeurope"),
+]
 SecretKey = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 
 Ordinals = Annotated[str, StringConstraints(max_length=65536, pattern=ORDINALS)]
@@ -73,7 +82,12 @@ def format_second(value: datetime) -> str:
 DURATION_SCHEMA: dict[str, Any] = {"type": "string", "maxLength": 32, "pattern": DURATION}
 TIME_SCHEMA: dict[str, Any] = {"type": "string", "format": "date-time", "maxLength": 40}
 
-Duration = Annotated[timedelta, PlainSerializer(format_duration), WithJsonSchema(DURATION_SCHEMA)]
+Duration = Annotated[
+    timedelta,
+    PlainSerializer(format_duration),
+    WithJsonSchema(DURATION_SCHEMA),
+    Worded("must be an ISO 8601 duration of days, hours, minutes and seconds, such as PT5M, PT1H30M or P3D"),
+]
 """ISO 8601 in the object (days, hours, minutes, seconds), a timedelta in Python."""
 Time = Annotated[datetime, PlainSerializer(format_time), WithJsonSchema(TIME_SCHEMA)]
 Second = Annotated[datetime, PlainSerializer(format_second), WithJsonSchema(TIME_SCHEMA)]

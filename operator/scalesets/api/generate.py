@@ -71,7 +71,8 @@ def root_schema(kind: type[Resource]) -> Schema:
     root["properties"] = {
         "apiVersion": {"type": "string", "description": f"{API_VERSION}."},
         "kind": {"type": "string", "description": f"{kind.kind_info.name}."},
-        "metadata": {"type": "object"},
+        # The name is spelled out so that a rule's refusal can point to it.
+        "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
         "spec": root["properties"]["spec"],
         "status": _without_defaults(root["properties"]["status"]),
     }

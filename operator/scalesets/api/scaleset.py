@@ -16,6 +16,7 @@ from scalesets.api.common import (
     VERSION_NUMBER,
     ExtensionName,
     Label,
+    Location,
     ObjectName,
     ProductName,
     SecretKeyRef,
@@ -31,6 +32,7 @@ from scalesets.api.schema import (
     Model,
     Resource,
     Rule,
+    Worded,
     immutable,
     map_list,
     ruled,
@@ -47,12 +49,19 @@ Zones = Annotated[
         Rule(
             rule="self.all(z, self.exists_one(other, other == z))",
             message="zones must differ: remove the duplicate",
-            reason="FieldValueDuplicate",
         )
     ),
 ]
-WantedVersion = Annotated[str, StringConstraints(max_length=32, pattern=f"^(latest|{VERSION_NUMBER})$")]
-HandlerVersion = Annotated[str, StringConstraints(max_length=32, pattern=r"^[0-9]{1,10}(\.[0-9]{1,10}){0,2}$")]
+WantedVersion = Annotated[
+    str,
+    StringConstraints(max_length=32, pattern=f"^(latest|{VERSION_NUMBER})$"),
+    Worded("version must be latest or Major.Minor.Patch, such as 22.4.202611010"),
+]
+HandlerVersion = Annotated[
+    str,
+    StringConstraints(max_length=32, pattern=r"^[0-9]{1,10}(\.[0-9]{1,10}){0,2}$"),
+    Worded("typeHandlerVersion must be Major, Major.Minor or Major.Minor.Patch, such as 1.0"),
+]
 
 
 class ImageReference(Model):
@@ -161,9 +170,8 @@ ScaleSetExtensions = Annotated[
     map_list("name"),
     ruled(
         Rule(
-            rule="self.all(e, !has(e.provisionAfterExtensions)"
-            " || e.provisionAfterExtensions.all(a, a != e.name && self.exists(other, other.name == a)))",
-            message="provisionAfterExtensions must name other extensions of the set: mend the name or add it",
+            rule="self.all(e, !has(e.provisionAfterExtensions) || !(e.name in e.provisionAfterExtensions))",
+            message="provisionAfterExtensions can't name the extension itself: remove it",
         )
     ),
 ]
@@ -272,7 +280,6 @@ class ScaleSetSpec(Model):
             " self.volumeClaimTemplates.exists_one(other, other.metadata.name == t.metadata.name))",
             message="volumeClaimTemplates must have different names: rename one",
             field=".volumeClaimTemplates",
-            reason="FieldValueDuplicate",
         ),
         Rule(
             rule="!has(self.zones) || !has(self.template.spec.nodeSelector)"
@@ -294,7 +301,7 @@ class ScaleSetSpec(Model):
 
     replicas: Annotated[int, Field(ge=0, le=MAX_REPLICAS)] = 1
     """How many instances."""
-    location: Label | None = None
+    location: Location | None = None
     """The region; default: the operator's default location. Immutable."""
     zones: Zones = ()
     """Availability zones over which instances are spread evenly, in this order. Immutable."""
@@ -329,6 +336,7 @@ class ScaleSet(Resource):
         Rule(
             rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
             message="metadata.name must be a DNS label of at most 52 characters: choose another",
+            field=".metadata.name",
         ),
     )
     kind_info = Kind(

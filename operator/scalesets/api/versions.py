@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from scalesets.api.common import Conditions, ContainerImage, Label, Time, VersionNumber, Word
+from scalesets.api.common import Conditions, ContainerImage, Location, Time, VersionNumber, Word
 from scalesets.api.schema import SET, Model, Rule, map_list, ruled
 
 
@@ -43,15 +43,15 @@ class PublishedVersion(Model):
     """Keeps the version from being the latest, so it is never rolled out automatically."""
     end_of_life_date: Time | None = None
     """From then on the version is never chosen as the latest. Nothing is forced off it."""
-    target_regions: Annotated[tuple[Label, ...], Field(max_length=100), SET] = ()
+    target_regions: Annotated[tuple[Location, ...], Field(max_length=100), SET] = ()
     """Regions to replicate to; omitted: everywhere. Platform versions ignore it: they go everywhere, by phase."""
 
 
 # The numbers of all versions are made once, in a list of one list, since CEL here has no variables.
 DISTINCT_VERSIONS = Rule(
-    rule="[self.map(v, v.version.split('.').map(n, int(n)))].all(all, all.all(v, all.exists_one(w, w == v)))",
-    message="versions are compared as numbers, so each may stand here once: 1.02.3 and 1.2.3 are equal; remove one",
-    reason="FieldValueDuplicate",
+    rule="!self.all(v, v.version.matches(r'^[0-9]+[.][0-9]+[.][0-9]+$')) || "
+    "[self.map(v, v.version.split('.').map(n, int(n)))].all(all, all.all(v, all.exists_one(w, w == v)))",
+    message="versions are compared as numbers, so 1.02.3 and 1.2.3 are equal and only one may stand here: remove one",
 )
 
 PublishedVersions = Annotated[
