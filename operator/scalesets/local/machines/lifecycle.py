@@ -1,0 +1,591 @@
+"""The life of one pod on a simulated machine, pure: its status at a time, and when it changes next.
+
+What a kubelet does is played as it is seen from outside (docs/rules.md, "Health"):
+
+- Init containers run one after the other; a native sidecar holds the next one back until it has started. Each takes a
+  boot time, and so do the containers, which start together. A container without a readiness probe is ready when
+  started.
+- An image that is patched restarts that container alone: its old status stays for 0 to 2 s, then a new container ID
+  is reported started and ready for one period of its start-up probe whatever the truth, then the truth. While a
+  start-up probe still runs, the patch waits for its end.
+- A container that crashes is started again with a back-off that doubles; a changed image starts at once.
+
+Times are seconds since the epoch, passed in by the caller, who also draws the random numbers.
+"""
+
+from __future__ import annotations
+
+import calendar
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
+from typing import Any
+
+from scalesets.local.machines.faults import Mode
+
+JsonObject = dict[str, Any]
+
+_DEFAULT_PERIOD = 10.0
+_FALSE_READY_WITHOUT_PROBES = 1.0
+_MAIN = "os"
+_CREATING = "ContainerCreating"
+
+
+class Kind(Enum):
+    """What a container is to its pod."""
+
+    INIT = auto()
+    SIDECAR = auto()
+    MAIN = auto()
+
+
+class State(Enum):
+    """As in a container's status."""
+
+    WAITING = auto()
+    RUNNING = auto()
+    TERMINATED = auto()
+
+
+class Step(Enum):
+    """What comes next for a container, when its time has come."""
+
+    START = auto()
+    READY = auto()
+    COMPLETE = auto()
+    RESTART = auto()
+    REPLACE = auto()
+    TRUTH = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tempo:
+    """How fast things go; draws are seeded by the process."""
+
+    boot: Callable[[], float]
+    patch_delay: Callable[[], float]
+    slow_seconds: float = 3.0
+    crash_backoff_seconds: float = 1.0
+    crash_backoff_limit: float = 60.0
+
+
+@dataclass(slots=True)
+class Ended:
+    """How a former container of this name ended."""
+
+    container_id: str
+    exit_code: int
+    started_at: float
+    finished_at: float
+
+
+@dataclass(slots=True)
+class Container:
+    """One container of a pod: what it is, and how it stands."""
+
+    name: str
+    kind: Kind
+    image: str
+    main: bool
+    startup_budget: float | None
+    """How long its start-up probe may fail; None without one."""
+    false_ready_seconds: float
+    initial_delay: float
+    state: State = State.WAITING
+    reason: str = _CREATING
+    container_id: str = ""
+    started_at: float = 0.0
+    started: bool = False
+    ready: bool = False
+    restarts: int = 0
+    crashes: int = 0
+    ended: Ended | None = None
+    mode: Mode = Mode.GOOD
+    step: Step | None = None
+    due: float = 0.0
+    next_image: str = ""
+
+    def plan(self, step: Step | None, due: float = 0.0) -> None:
+        """Set what comes next."""
+        self.step, self.due = step, due
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing was tried with it yet."""
+        return self.state is State.WAITING and self.reason == _CREATING and self.ended is None
+
+    @property
+    def done(self) -> bool:
+        """Whether the next init container may start."""
+        if self.kind is Kind.INIT:
+            return self.state is State.TERMINATED and self.ended is not None and self.ended.exit_code == 0
+        return self.started
+
+
+class Pod:
+    """A pod on one of our machines, from the time it is bound until it is gone. Known by its UID."""
+
+    __slots__ = (
+        "changed_at",
+        "containers",
+        "failed",
+        "gates",
+        "generation",
+        "ip",
+        "labels",
+        "mode_of",
+        "name",
+        "namespace",
+        "node",
+        "node_ip",
+        "ready_since",
+        "restarts_containers",
+        "since",
+        "tempo",
+        "uid",
+        "was_initialized",
+        "was_ready",
+    )
+
+    def __init__(
+        self,
+        body: JsonObject,
+        *,
+        now: float,
+        ip: str,
+        node_ip: str,
+        tempo: Tempo,
+        mode_of: Callable[[Pod, Container], Mode],
+    ) -> None:
+        """Take a pod over: a new one boots, one that ran before goes on as its status says."""
+        metadata, spec = body["metadata"], body["spec"]
+        self.uid: str = metadata["uid"]
+        self.namespace: str = metadata["namespace"]
+        self.name: str = metadata["name"]
+        self.labels: dict[str, str] = metadata.get("labels") or {}
+        self.generation: int = metadata.get("generation", 0)
+        self.node: str = spec["nodeName"]
+        self.node_ip = node_ip
+        self.ip = ip
+        self.tempo = tempo
+        self.mode_of = mode_of
+        self.restarts_containers: bool = spec.get("restartPolicy", "Always") != "Never"
+        self.gates: list[str] = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
+        self.containers = list(_containers(spec))
+        self.failed = False
+        self.since = now
+        self.was_ready: bool | None = None
+        self.was_initialized: bool | None = None
+        self.ready_since = self.changed_at = now
+        status = body.get("status") or {}
+        if status.get("containerStatuses"):
+            self._adopt(status, now)
+        self._start_next(now)
+
+    # What the world asks.
+
+    @property
+    def next_due(self) -> float | None:
+        """When something happens by itself next; None: nothing does."""
+        return min((container.due for container in self.containers if container.step is not None), default=None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether every container that counts is ready."""
+        return not self.failed and all(
+            container.ready for container in self.containers if container.kind is not Kind.INIT
+        )
+
+    def advance(self, now: float) -> bool:
+        """Let happen what is due; says whether anything did."""
+        changed = False
+        while not self.failed:
+            due = [container for container in self.containers if container.step and container.due <= now]
+            if not due:
+                break
+            changed = True
+            for container in due:
+                self._take_step(container, now)
+        return changed
+
+    def set_image(self, name: str, image: str, now: float) -> None:
+        """Take note of an image patched in place."""
+        container = next((each for each in self.containers if each.name == name), None)
+        if container is None or image == (container.next_image or container.image):
+            return
+        if container.step is not Step.REPLACE and (container.untouched or container.kind is Kind.INIT):
+            container.image = image
+            return
+        container.next_image = image
+        if container.step is Step.REPLACE:
+            return
+        due = now + self.tempo.patch_delay()
+        if container.state is State.RUNNING and not container.started and container.startup_budget is not None:
+            due = max(due, container.started_at + container.startup_budget)
+        container.plan(Step.REPLACE, due)
+
+    def react(self, now: float) -> bool:
+        """Follow a change of the rules; says whether anything follows, now or later."""
+        if self.failed:
+            return False
+        changed = False
+        for container in self.containers:
+            mode = self.mode_of(self, container)
+            if mode is container.mode or container.step in (Step.START, Step.REPLACE, Step.TRUTH):
+                continue
+            before, container.mode = container.mode, mode
+            changed |= self._change_mode(container, before, mode, now)
+        return changed
+
+    # How a container's life goes.
+
+    def _start_next(self, now: float) -> None:
+        """Plan the start of the next init container that waits, or of all containers."""
+        for container in self.containers:
+            if container.kind is not Kind.MAIN and not container.done:
+                if container.untouched and container.step is None:
+                    container.plan(Step.START, now + self.tempo.boot())
+                return
+        waiting = [each for each in self.containers if each.untouched and each.step is None]
+        if waiting:
+            due = now + self.tempo.boot()
+            for container in waiting:
+                container.plan(Step.START, due)
+
+    def _take_step(self, container: Container, now: float) -> None:
+        step, container.step = container.step, None
+        match step:
+            case Step.START:
+                self._start(container, now)
+            case Step.RESTART:
+                container.restarts += 1
+                if container.state is State.RUNNING:
+                    self._end(container, 137, now)
+                self._start(container, now)
+            case Step.READY:
+                container.started = container.ready = True
+                self._start_next(now)
+            case Step.COMPLETE:
+                self._end(container, 0, now)
+                container.state, container.ready, container.started = State.TERMINATED, True, False
+                self._start_next(now)
+            case Step.REPLACE:
+                self._replace(container, now)
+            case Step.TRUTH:
+                container.mode = self.mode_of(self, container)
+                self._run(container, container.mode, now)
+
+    def _start(self, container: Container, now: float) -> None:
+        container.mode = mode = self.mode_of(self, container)
+        if mode is Mode.STOP:
+            self._fail(now)
+        elif mode is Mode.MISSING:
+            self._wait(container, "ImagePullBackOff")
+        elif mode is Mode.CRASH:
+            self._crash(container, now)
+        else:
+            self._begin(container, now)
+            self._run(container, mode, now)
+
+    def _begin(self, container: Container, now: float) -> None:
+        container.state, container.reason = State.RUNNING, ""
+        container.container_id = f"simulated://{self.uid}-{container.name}-{container.restarts}"
+        container.started_at = now
+        container.started = container.ready = False
+
+    def _run(self, container: Container, mode: Mode, now: float) -> None:
+        """Show what a running container's probes say."""
+        good = mode in (Mode.GOOD, Mode.SLOW)
+        late = self.tempo.slow_seconds if mode is Mode.SLOW else 0.0
+        if container.kind is Kind.INIT:
+            if good:
+                container.plan(Step.COMPLETE, now + self.tempo.boot() + late)
+            return
+        delay = max(0.0, container.started_at + container.initial_delay - now) + late
+        if good and delay <= 0:
+            container.started = container.ready = True
+            self._start_next(now)
+            return
+        container.ready = False
+        container.started = container.startup_budget is None
+        if good:
+            container.plan(Step.READY, now + delay)
+        elif container.startup_budget is not None:
+            container.plan(Step.RESTART, container.started_at + container.startup_budget)
+        if container.started:
+            self._start_next(now)
+
+    def _replace(self, container: Container, now: float) -> None:
+        container.image, container.next_image = container.next_image, ""
+        container.crashes = 0
+        if container.state is State.RUNNING:
+            self._end(container, 0, now)
+        if container.ended is not None:
+            container.restarts += 1
+        container.mode = mode = self.mode_of(self, container)
+        if mode in (Mode.STOP, Mode.MISSING, Mode.CRASH):
+            self._start(container, now)
+            return
+        self._begin(container, now)
+        container.started = container.ready = True  # falsely, or not: the probes have not spoken yet
+        if mode is not Mode.GOOD:
+            container.plan(Step.TRUTH, now + container.false_ready_seconds)
+        self._start_next(now)
+
+    def _crash(self, container: Container, now: float) -> None:
+        if container.state is not State.RUNNING:
+            self._begin(container, now)
+        self._end(container, 1, now)
+        if not self.restarts_containers:
+            self._fail(now)
+            return
+        self._wait(container, "CrashLoopBackOff")
+        backoff = self.tempo.crash_backoff_seconds * 2**container.crashes
+        container.crashes = min(container.crashes + 1, 30)
+        container.plan(Step.RESTART, now + min(backoff, self.tempo.crash_backoff_limit))
+
+    def _wait(self, container: Container, reason: str) -> None:
+        container.state, container.reason = State.WAITING, reason
+        container.started = container.ready = False
+        container.plan(None)
+
+    def _end(self, container: Container, exit_code: int, now: float) -> None:
+        container.ended = Ended(container.container_id, exit_code, container.started_at, now)
+
+    def _fail(self, now: float) -> None:
+        """Power off: every container ends, and the pod with them, for good."""
+        self.failed = True
+        for container in self.containers:
+            container.plan(None)
+            container.ready = container.started = False
+            if container.state is State.RUNNING:
+                self._end(container, 137, now)
+            if container.ended is not None:
+                container.state = State.TERMINATED
+
+    def _change_mode(self, container: Container, before: Mode, mode: Mode, now: float) -> bool:
+        running = container.state is State.RUNNING
+        if self.failed:
+            return False
+        if mode is Mode.STOP:
+            self._fail(now)
+        elif mode is Mode.CRASH and running:
+            self._crash(container, now)
+        elif mode is Mode.UNREADY and running and container.kind is not Kind.INIT:
+            container.ready = False
+            container.plan(None)
+        elif mode is Mode.NEVER_READY and running and not container.ready:
+            container.plan(None)
+        elif mode is Mode.GOOD and running and not container.ready and container.kind is not Kind.INIT:
+            container.plan(Step.READY, now + self.tempo.boot())
+        elif mode is Mode.GOOD and running and container.kind is Kind.INIT:
+            container.plan(Step.COMPLETE, now + self.tempo.boot())
+        elif mode is Mode.GOOD and container.state is State.WAITING:
+            again = Step.RESTART if before is Mode.CRASH and container.ended else Step.START
+            container.plan(again, now + self.tempo.boot())
+        else:
+            return False
+        return True
+
+    def _adopt(self, status: JsonObject, now: float) -> None:
+        """Go on with a pod as its status says: the machines were started again."""
+        seen = {each["name"]: each for key in _STATUS_KEYS for each in status.get(key) or ()}
+        self.since = _parse(status.get("startTime")) or now
+        self.ip = status.get("podIP") or self.ip
+        self.failed = status.get("phase") in ("Failed", "Succeeded")
+        for container in self.containers:
+            if (known := seen.get(container.name)) is None:
+                continue
+            patched = container.image
+            container.image = known["image"]
+            container.restarts = known["restartCount"]
+            container.container_id = known.get("containerID") or ""
+            container.started = bool(known.get("started"))
+            container.ready = bool(known["ready"])
+            container.ended = _ended(known)
+            container.mode = self.mode_of(self, container)
+            state = known.get("state") or {}
+            if "running" in state:
+                container.state, container.reason = State.RUNNING, ""
+                container.started_at = _parse(state["running"].get("startedAt")) or now
+                if not container.ready and container.mode is not Mode.GOOD:
+                    self._run(container, container.mode, now)
+                elif not container.ready:
+                    step = Step.COMPLETE if container.kind is Kind.INIT else Step.READY
+                    container.plan(step, now + self.tempo.boot())
+            elif "terminated" in state:
+                container.state, container.reason = State.TERMINATED, ""
+            else:
+                container.reason = (state.get("waiting") or {}).get("reason") or _CREATING
+                if container.reason == "CrashLoopBackOff":
+                    container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
+                elif container.reason == "ImagePullBackOff" and container.mode is not Mode.MISSING:
+                    container.plan(Step.START, now + self.tempo.boot())
+            if patched != container.image:
+                self.set_image(container.name, patched, now)
+
+    # What its status says.
+
+    def status(self, now: float) -> JsonObject:
+        """Return the status as a strategic merge patch: others' conditions stay."""
+        initialized = all(each.done for each in self.containers if each.kind is not Kind.MAIN)
+        ready = self.ready
+        if initialized is not self.was_initialized:
+            self.was_initialized, self.changed_at = initialized, now
+        if ready is not self.was_ready:
+            self.was_ready, self.ready_since = ready, now
+        since, moved, readied = _time(self.since), _time(self.changed_at), _time(self.ready_since)
+        not_ready: JsonObject = {}
+        if not ready:
+            names = [each.name for each in self.containers if not each.ready and each.kind is not Kind.INIT]
+            not_ready = {"reason": "ContainersNotReady", "message": f"containers with unready status: {names}"}
+        status: JsonObject = {
+            "phase": self._phase(),
+            "observedGeneration": self.generation,
+            "hostIP": self.node_ip,
+            "hostIPs": [{"ip": self.node_ip}],
+            "podIP": self.ip,
+            "podIPs": [{"ip": self.ip}],
+            "startTime": since,
+            "conditions": [
+                _condition("PodReadyToStartContainers", not self.failed, since),
+                _condition("Initialized", initialized, moved),
+                _condition("ContainersReady", ready, readied, **not_ready),
+                _condition("Ready", ready, readied, **not_ready),
+            ],
+            "containerStatuses": [_container_status(each) for each in self.containers if each.kind is Kind.MAIN],
+        }
+        if self.containers[0].kind is not Kind.MAIN:
+            status["initContainerStatuses"] = [
+                _container_status(each) for each in self.containers if each.kind is not Kind.MAIN
+            ]
+        if self.failed:
+            status["reason"] = "Terminated"
+            status["message"] = "The simulated machine powered this pod off."
+        return status
+
+    def _phase(self) -> str:
+        if self.failed:
+            return "Failed"
+        mains = [each for each in self.containers if each.kind is Kind.MAIN]
+        if any(each.state is State.WAITING and each.ended is None for each in mains):
+            return "Pending"
+        return "Running"
+
+
+_STATUS_KEYS = ("initContainerStatuses", "containerStatuses")
+
+
+def _containers(spec: JsonObject) -> Iterator[Container]:
+    for body in spec.get("initContainers") or ():
+        yield _container(body, Kind.SIDECAR if body.get("restartPolicy") == "Always" else Kind.INIT, main=False)
+    named = any(body["name"] == _MAIN for body in spec["containers"])
+    for index, body in enumerate(spec["containers"]):
+        yield _container(body, Kind.MAIN, main=body["name"] == _MAIN if named else index == 0)
+
+
+def _container(body: JsonObject, kind: Kind, *, main: bool) -> Container:
+    startup, readiness = body.get("startupProbe"), body.get("readinessProbe")
+    probe = startup or readiness
+    return Container(
+        name=body["name"],
+        kind=kind,
+        image=body["image"],
+        main=main,
+        startup_budget=_budget(startup) if startup else None,
+        false_ready_seconds=_period(probe) if probe else _FALSE_READY_WITHOUT_PROBES,
+        initial_delay=max((each.get("initialDelaySeconds") or 0 for each in (startup, readiness) if each), default=0),
+    )
+
+
+def _period(probe: JsonObject) -> float:
+    return float(probe.get("periodSeconds") or _DEFAULT_PERIOD)
+
+
+def _budget(probe: JsonObject) -> float:
+    return float(probe.get("initialDelaySeconds") or 0) + _period(probe) * (probe.get("failureThreshold") or 3)
+
+
+def _container_status(container: Container) -> JsonObject:
+    state: JsonObject
+    if container.state is State.RUNNING:
+        state = {"running": {"startedAt": _time(container.started_at)}}
+    elif container.state is State.TERMINATED and container.ended is not None:
+        state = {"terminated": _terminated(container.ended)}
+    else:
+        state = {"waiting": {"reason": container.reason, **_message(container)}}
+    status: JsonObject = {
+        "name": container.name,
+        "image": container.image,
+        "imageID": _image_id(container.image) if container.container_id else "",
+        "ready": container.ready,
+        "started": container.started,
+        "restartCount": container.restarts,
+        "state": state,
+    }
+    if container.container_id:
+        status["containerID"] = container.container_id
+    if container.ended is not None and container.state is not State.TERMINATED:
+        status["lastState"] = {"terminated": _terminated(container.ended)}
+    return status
+
+
+def _message(container: Container) -> JsonObject:
+    if container.reason == "ImagePullBackOff":
+        return {"message": f'Back-off pulling image "{container.image}": ErrImagePull: not found'}
+    if container.reason == "CrashLoopBackOff":
+        return {"message": f"back-off restarting failed container {container.name}"}
+    return {}
+
+
+def _terminated(ended: Ended) -> JsonObject:
+    return {
+        "exitCode": ended.exit_code,
+        "reason": "Completed" if ended.exit_code == 0 else "Error",
+        "startedAt": _time(ended.started_at),
+        "finishedAt": _time(ended.finished_at),
+        "containerID": ended.container_id,
+    }
+
+
+def _ended(known: JsonObject) -> Ended | None:
+    terminated = (known.get("state") or {}).get("terminated") or (known.get("lastState") or {}).get("terminated")
+    if not terminated:
+        return None
+    return Ended(
+        terminated.get("containerID") or "",
+        terminated["exitCode"],
+        _parse(terminated.get("startedAt")) or 0.0,
+        _parse(terminated.get("finishedAt")) or 0.0,
+    )
+
+
+def _condition(kind: str, holds: bool, since: str, **why: str) -> JsonObject:
+    condition: JsonObject = {"type": kind, "status": "True" if holds else "False", "lastTransitionTime": since}
+    condition["reason"], condition["message"] = why.get("reason"), why.get("message")  # null takes a former one away
+    return condition
+
+
+@lru_cache(maxsize=4096)
+def _image_id(image: str) -> str:
+    """Return a digest that does not depend on the tag: a new version may well be the same bytes."""
+    name = image.partition("@")[0]
+    head, slash, last = name.rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}@sha256:{'0' * 64}"
+
+
+def _time(seconds: float) -> str:
+    return _format(int(seconds))
+
+
+@lru_cache(maxsize=1024)
+def _format(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _parse(text: str | None) -> float | None:
+    if not text:
+        return None
+    return float(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")))

@@ -1,0 +1,34 @@
+"""What a local control plane can be told, with the values that suit tests and the demo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_DIRECTORY = ".local"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How many machines, how they behave, and how the Kubernetes components are tuned."""
+
+    nodes: int = 3
+    zones: tuple[str, ...] = ()
+    """Given, the nodes carry the label topology.kubernetes.io/zone in turn."""
+
+    machines: bool = True
+    """False starts no simulated machines: pods stay Pending, as a test of the API alone wants it."""
+
+    boot_seconds: tuple[float, float] = (0.05, 0.3)
+    seed: int = 0
+    node_grace_seconds: float = 16.0
+    """A machine that sends no heartbeat for this long is NotReady (Kubernetes' own default is 50 s)."""
+
+    kcm_qps: int = 2000
+    """--kube-api-qps of controller-manager and scheduler; at Kubernetes' default of 20, 1,000 pods take minutes."""
+
+    apiserver_flags: tuple[str, ...] = ()
+    kcm_flags: tuple[str, ...] = ()
+    """Added behind ours: a flag given twice counts as given last."""
+
+    install: bool = True
+    """Install the CRDs and the operator's ServiceAccount and role."""

