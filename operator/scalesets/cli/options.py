@@ -1,0 +1,58 @@
+"""The arguments and options that commands share, as kubectl names them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated
+
+import typer
+
+from scalesets.cli import completion
+from scalesets.cli.errors import wrong_usage
+from scalesets.cli.output import Output
+
+SetName = Annotated[str, typer.Argument(metavar="NAME", help="The scale set.", autocompletion=completion.sets)]
+Instances = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INSTANCE",
+        help="Instances: names (web-3), numbers (3) or ranges (0-3,7).",
+        autocompletion=completion.instances,
+    ),
+]
+AllInstances = Annotated[bool, typer.Option("--all", help="All instances.")]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace", "-n", help="The namespace; default: the context's.", autocompletion=completion.namespaces
+    ),
+]
+Context = Annotated[
+    str, typer.Option("--context", help="The kubeconfig's context to use.", autocompletion=completion.contexts)
+]
+Kubeconfig = Annotated[str, typer.Option("--kubeconfig", help="The kubeconfig; default: $KUBECONFIG, ~/.kube/config.")]
+OutputForm = Annotated[
+    Output | None, typer.Option("--output", "-o", help="wide shows more columns; json and yaml are for programs.")
+]
+CatalogNamespace = Annotated[
+    str, typer.Option("--catalog-namespace", help="Where the images and extensions are that all namespaces share.")
+]
+Wait = Annotated[bool, typer.Option("--wait", help="Show the upgrade's progress and wait for its end.")]
+Timeout = Annotated[str, typer.Option("--timeout", help="How long --wait waits: 90s, 30m, 2h; 0 is for ever.")]
+
+DEFAULT_CATALOG = "scaleset-system"
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def timeout(given: str) -> timedelta | None:
+    """A duration as kubectl takes it; None waits for ever."""
+    if given.isdecimal():
+        return timedelta(seconds=int(given)) if int(given) else None
+    found = _DURATION.fullmatch(given)
+    if found is None or not given:
+        raise wrong_usage(f"--timeout {given!r} is no duration", mend="write it like 90s, 30m or 2h")
+    hours, minutes, seconds = found.groups()
+    total = timedelta(hours=int(hours or 0), minutes=int(minutes or 0), seconds=float(seconds or 0))
+    return total or None

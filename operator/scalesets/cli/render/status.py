@@ -1,0 +1,198 @@
+"""``status``: the set in three lines, the upgrade with its bar and what it waits for, and a picture of its cells."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from scalesets.cli import words
+from scalesets.cli.program import hint
+from scalesets.cli.render.shapes import STYLES, WIDEST, Bar, Legend, Marks, Segment, table, word
+from scalesets.cli.views.instances import Standing
+from scalesets.cli.views.status import CellView, ProgressView, StatusView
+from scalesets.cli.views.upgrades import TYPE_WORDS, UpgradeView
+
+MOST_ROWS = 24  # more cells than this are summed up by zone, unless the user asks for all
+
+
+def render(view: StatusView, *, width: int, wide: bool = False) -> RenderableType:
+    """The whole picture."""
+    parts: list[RenderableType] = [_head(view)]
+    if view.lost:
+        parts.append(Text(f"! connection lost: {view.lost}. Shown is what was last seen.", style="bold red"))
+    if view.upgrade is not None:
+        parts += [Text(), *_upgrade(view, view.upgrade, width)]
+    waits = _waits(view)
+    if waits is not None:
+        parts.append(waits)
+    if view.cells:
+        parts += [Text(), *_cells(view, width, wide)]
+    return Group(*parts)
+
+
+def line(view: StatusView) -> str:
+    """The upgrade, or the set, in one line for a log: without ages, so that it changes only when something happens."""
+    upgrade, progress = view.upgrade, view.progress
+    if upgrade is None or progress is None:
+        return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, version {view.version or '-'}"
+    batch = f", batch {_batch_number(view, upgrade)}" if upgrade.batch else ""
+    waits = f", waits for {view.waiting_for[0].what}" if view.waiting_for else ""
+    counts = f"{progress.done} of {progress.total} done, {progress.failed} failed"
+    return f"{upgrade.name}: {upgrade.code}, {counts}{batch}{waits}"
+
+
+def outcome(upgrade: UpgradeView, *, set_name: str) -> Text:
+    """How an upgrade ended, and where to look when it ended badly."""
+    settled = f"{upgrade.successful} done, {upgrade.failed} failed, {upgrade.pending} not touched"
+    took = words.span(upgrade.completed - upgrade.started) if upgrade.completed and upgrade.started else ""
+    told = Text.assemble(upgrade.name, " ", word(upgrade.code), f": {settled}{f', in {took}' if took else ''}")
+    if upgrade.error:
+        told.append(f"\n{upgrade.error_code}: {upgrade.error}", style="red")
+    if upgrade.code != "Completed":
+        told.append(f"\n{hint('explain', set_name)} says what to do next", style="dim")
+    return told
+
+
+def _head(view: StatusView) -> RenderableType:
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    facts = [f"{view.namespace}/{view.name}", words.count(view.replicas, "instance"), view.mode]
+    grid.add_row("ScaleSet", Text("   ".join(filter(None, [*facts, view.location]))))
+    pinned = "" if view.wanted_version == "latest" else " (pinned)"
+    grid.add_row("Image", Text.assemble(view.image, "  ", (view.version or "no version yet", "bold"), pinned))
+    counts = f"{view.ready}/{view.replicas} ready"
+    if view.version:
+        counts += f"   {view.upgraded} on this version"
+    if view.latest_model or view.upgrade:
+        counts += f"   {view.latest_model} on the model"
+    health = word(view.health.word)
+    grid.add_row("Health", Text.assemble(health, "   ", counts))
+    if view.health.message and view.health.message not in [wait.what for wait in view.waiting_for]:
+        grid.add_row("", Text(view.health.message, style=health.style))
+    if view.upgrade is None and view.last is not None:
+        grid.add_row("Last", _last(view))
+    return grid
+
+
+def _last(view: StatusView) -> Text:
+    last = view.last
+    assert last is not None
+    ago = words.age(view.now, last.completed)
+    told = Text.assemble(word(last.outcome), f"   {last.version}{f'   {ago} ago' if ago else ''}   {last.name}")
+    if last.outcome != "Completed" and last.reason:
+        told.append(f"\n{last.reason}", style="red")
+    return told
+
+
+def _upgrade(view: StatusView, upgrade: UpgradeView, width: int) -> list[RenderableType]:
+    start = words.age(view.now, upgrade.started or upgrade.created)
+    source = f"{words.listing(upgrade.from_versions, limit=2)} → " if upgrade.from_versions else ""
+    title = Text.assemble((upgrade.name, "bold"), "   ", word(upgrade.code or "Waiting"))
+    about = f"{TYPE_WORDS.get(upgrade.type, upgrade.type)}"
+    if upgrade.target:
+        about += f" {source if upgrade.type == 'OSImage' else 'to '}{upgrade.target}"
+    lines: list[RenderableType] = [title, Text(f"{about}, started by {upgrade.started_by}, {start} ago")]
+    if view.progress is not None and view.progress.total:
+        lines.append(_bar(view.progress, width))
+    if upgrade.batch is not None:
+        lines.append(_batch(view, upgrade))
+    if upgrade.skipped:
+        names = [f"{view.name}-{o}" for o in sorted(upgrade.skipped)]
+        lines.append(Text(f"Left out  {words.listing(names)}", style="dim"))
+    return lines
+
+
+def _bar(progress: ProgressView, width: int) -> RenderableType:
+    counts = [f"{progress.done}/{progress.total} done"]
+    counts += [f"{progress.working} in progress"] if progress.working else []
+    counts += [f"{progress.failed} failed"] if progress.failed else []
+    counts += [f"{progress.pending} to come"] if progress.pending else []
+    told = "   ".join(counts)
+    bar = Bar(
+        (
+            Segment(progress.done, "█", "#", STYLES[Standing.UPGRADED]),
+            Segment(progress.working, "▓", "+", STYLES[Standing.WORKING]),
+            Segment(progress.failed, "×", "x", STYLES[Standing.UNHEALTHY]),
+            Segment(progress.pending, "░", ".", STYLES[Standing.PENDING]),
+        ),
+        width=max(min(width, WIDEST) - len(told) - 3, 10),
+    )
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column()
+    grid.add_column(no_wrap=True)
+    grid.add_row(bar, told)
+    return grid
+
+
+def _batch(view: StatusView, upgrade: UpgradeView) -> Text:
+    batch = upgrade.batch
+    assert batch is not None
+    place = f"zone {batch.zone}, " if batch.zone else ""
+    names = [f"{view.name}-{o}" for o in sorted(batch.members)]
+    age = words.age(view.now, batch.started)
+    told = Text.assemble((f"Batch {_batch_number(view, upgrade)}", "bold"), f"   {place}update domain ")
+    return told.append(f"{batch.update_domain}, {age}: {words.listing(names)}")
+
+
+def _batch_number(view: StatusView, upgrade: UpgradeView) -> str:
+    number = upgrade.batch.number if upgrade.batch else len(upgrade.batches)
+    return f"{number} of {number + view.batches_to_come}" if view.batches_to_come is not None else str(number)
+
+
+def _waits(view: StatusView) -> RenderableType | None:
+    heading = "Waits for" if view.upgrade else "Now"
+    ages = [words.age(view.now, wait.since) for wait in view.waiting_for]
+    rows = [(heading, f"{w.what}{f', {age}' if age else ''}") for w, age in zip(view.waiting_for, ages, strict=True)]
+    if view.upgrade is not None and view.queued:
+        rows.append(("Next", words.listing(view.queued)))
+    if not rows:
+        return None
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    shown = ""
+    for heading, text in rows:
+        grid.add_row("" if heading == shown else heading, Text(text))
+        shown = heading
+    return grid
+
+
+def _cells(view: StatusView, width: int, wide: bool) -> list[RenderableType]:
+    rows = view.cells
+    by_zone = not wide and len(rows) > MOST_ROWS
+    if by_zone:
+        rows = _summed(rows)
+    zoned = any(cell.zone for cell in rows)
+    headings = [*(["ZONE"] if zoned else []), *([] if by_zone else ["DOMAIN"]), "INSTANCES", "READY", "UPGRADED"]
+    grid = table(*headings, right=("READY", "UPGRADED"))
+    most = max(min(width, WIDEST) - 34, 10)
+    for cell in rows:
+        place = [*([cell.zone] if zoned else []), *([] if by_zone else [str(cell.update_domain)])]
+        counts = (f"{cell.ready}/{cell.instances}", f"{cell.upgraded}/{cell.instances}")
+        grid.add_row(*place, Marks(cell.standings, most), *counts)
+    seen = {standing for cell in rows for standing in cell.standings}
+    meanings = {
+        Standing.UPGRADED: "upgraded and healthy",
+        Standing.WORKING: "in progress",
+        Standing.UNHEALTHY: "unhealthy",
+        Standing.PENDING: "to come" if view.upgrade else "on something older",
+    }
+    if seen <= {Standing.UPGRADED}:
+        return [grid]
+    return [grid, Legend(tuple((s, meanings[s]) for s in Standing if s in seen))]
+
+
+def _summed(cells: tuple[CellView, ...]) -> tuple[CellView, ...]:
+    zones = dict.fromkeys(cell.zone for cell in cells)
+    return tuple(
+        CellView(
+            zone=zone,
+            update_domain=0,
+            standings=tuple(s for cell in cells if cell.zone == zone for s in cell.standings),
+            ready=sum(cell.ready for cell in cells if cell.zone == zone),
+            upgraded=sum(cell.upgraded for cell in cells if cell.zone == zone),
+        )
+        for zone in zones
+    )

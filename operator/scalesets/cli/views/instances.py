@@ -1,0 +1,244 @@
+"""The instances of a set, one by one: what each runs, how it is, and where it stands in the upgrade at work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from scalesets.cli.fields import (
+    Obj,
+    annotations_of,
+    at,
+    label,
+    name_of,
+    number,
+    text,
+    when,
+)
+from scalesets.cli.snapshot import Snapshot
+from scalesets.cli.views import pods, upgrades
+from scalesets.cli.views.pods import PodState
+from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.engine import ordinals, placement
+from scalesets.kube.names import (
+    ANNOTATION_PENDING,
+    ANNOTATION_PROTECT,
+    EXTENSION_PREFIX,
+    LABEL_IMAGE_VERSION,
+    LABEL_MODEL,
+    instance_ordinal,
+)
+
+
+class Standing(Enum):
+    """What an instance counts as in the picture of the set."""
+
+    UPGRADED = "Upgraded"  # healthy, and on what the set is on or moves to
+    WORKING = "InProgress"  # starting, or taken down by the running batch and not yet healthy again
+    UNHEALTHY = "Unhealthy"  # not healthy, and not because of the running batch
+    PENDING = "Pending"  # healthy, on something older
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceView:
+    """One instance, with or without a pod. ``notes`` are words for the last column."""
+
+    name: str
+    ordinal: int
+    zone: str
+    update_domain: int
+    image_version: str
+    model: str
+    extensions: Mapping[str, str]
+    status: str
+    detail: str
+    standing: Standing
+    healthy: bool
+    since: datetime | None
+    created: datetime | None
+    restarts: int
+    node: str
+    ip: str
+    batch: int | None
+    protected: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the set is on or moves to: an image version, a model, or both; an empty one isn't compared."""
+
+    image_version: str
+    model: str
+
+
+def read(snapshot: Snapshot) -> tuple[InstanceView, ...]:
+    """All instances by ordinal: those that should be there, and those with a pod that should not."""
+    scale_set = snapshot.scale_set
+    running = snapshot.running_upgrade
+    upgrade = upgrades.read(running) if running is not None else None
+    by_ordinal = pods_by_ordinal(snapshot)
+    replicas = number(scale_set, "spec.replicas", 1)
+    everyone = sorted({*range(replicas), *by_ordinal})
+    record = _record(scale_set)
+    look = _Look(
+        scale_set=scale_set,
+        upgrade=upgrade,
+        goal=goal(scale_set, upgrade),
+        protected=protected(scale_set),
+        replicas=replicas,
+    )
+    return tuple(look.at(ordinal, by_ordinal.get(ordinal), record.get(ordinal)) for ordinal in everyone)
+
+
+def goal(scale_set: Obj, upgrade: UpgradeView | None) -> Goal:
+    """What an upgrade brings its instances to; without one, what the set's status says it is on.
+
+    In Manual mode the model of an instance is the user's affair (O20), so only the version counts there.
+    """
+    if upgrade is not None and upgrade.type == "OSImage":
+        return Goal(upgrade.target_version, upgrade.target_model)
+    if upgrade is not None and upgrade.type == "Model":
+        return Goal("", upgrade.target_model)
+    manual = text(scale_set, "spec.upgradePolicy.mode", "Rolling") == "Manual"
+    return Goal(text(scale_set, "status.imageVersion"), "" if manual else text(scale_set, "status.currentModel"))
+
+
+def pods_by_ordinal(snapshot: Snapshot) -> dict[int, Obj]:
+    """The set's own pods; one that another controller owns is not an instance, whatever its labels say."""
+    uid = text(snapshot.scale_set, "metadata.uid")
+    found: dict[int, Obj] = {}
+    for pod in snapshot.pods:
+        ordinal = instance_ordinal(name_of(pod), snapshot.name)
+        owners = [o for o in at(pod, "metadata.ownerReferences", []) if o.get("controller")]
+        foreign = any(uid and text(o, "uid") != uid for o in owners)
+        if ordinal is not None and not foreign:
+            found[ordinal] = pod
+    return found
+
+
+def zones(scale_set: Obj) -> tuple[str, ...]:
+    """The set's zones; empty without any."""
+    return tuple(str(zone) for zone in at(scale_set, "spec.zones", []))
+
+
+def update_domains(scale_set: Obj) -> int:
+    """The number of update domains in each zone."""
+    return max(number(scale_set, "spec.updateDomains", 5), 1)
+
+
+def protected(scale_set: Obj) -> frozenset[int]:
+    """The instances that spec.instanceProtection keeps out of upgrades."""
+    entries = at(scale_set, "spec.instanceProtection", [])
+    return frozenset(number(e, "instanceId", -1) for e in entries if at(e, "protectFromUpgrade"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    scale_set: Obj
+    upgrade: UpgradeView | None
+    goal: Goal
+    protected: frozenset[int]
+    replicas: int
+
+    def at(self, ordinal: int, pod: Obj | None, recorded: Obj | None) -> InstanceView:
+        state = pods.describe(pod)
+        version = label(pod, LABEL_IMAGE_VERSION) if pod else text(recorded, "imageVersion")
+        model = label(pod, LABEL_MODEL) if pod else text(recorded, "model")
+        healthy = state.word == "Ready"
+        on_goal = self.goal.image_version in ("", version) and self.goal.model in ("", model)
+        notes = annotations_of(pod) if pod else {}
+        is_protected = ordinal in self.protected or notes.get(ANNOTATION_PROTECT) == "true"
+        rolling_back = self._rolls_back(ordinal, healthy=healthy, on_goal=on_goal)
+        in_work = rolling_back or self._in_work(ordinal, healthy=healthy, on_goal=on_goal)
+        set_zones = zones(self.scale_set)
+        return InstanceView(
+            name=f"{name_of(self.scale_set)}-{ordinal}",
+            ordinal=ordinal,
+            zone=placement.zone(ordinal, set_zones),
+            update_domain=placement.update_domain(ordinal, set_zones, update_domains(self.scale_set)),
+            image_version=version,
+            model=model,
+            extensions={
+                key.removeprefix(EXTENSION_PREFIX): value
+                for key, value in sorted(notes.items())
+                if key.startswith(EXTENSION_PREFIX) and not key.endswith(".before")
+            },
+            status="RollingBack" if rolling_back else "Upgrading" if in_work else state.word,
+            detail=_work_left(state) if in_work else state.detail,
+            standing=self._standing(state, in_work=in_work, on_goal=on_goal, new=pod is None and recorded is None),
+            healthy=healthy,
+            since=state.since,
+            created=when(pod, "metadata.creationTimestamp"),
+            restarts=pods.restarts(pod) if pod else 0,
+            node=text(pod, "spec.nodeName"),
+            ip=text(pod, "status.podIP"),
+            batch=self._batch_of(ordinal),
+            protected=is_protected,
+            notes=tuple(self._notes(ordinal, state, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
+        )
+
+    def _standing(self, state: PodState, *, in_work: bool, on_goal: bool, new: bool) -> Standing:
+        if in_work:
+            return Standing.WORKING
+        if state.word == "Ready":
+            return Standing.UPGRADED if on_goal else Standing.PENDING
+        return Standing.WORKING if new or not state.sick else Standing.UNHEALTHY
+
+    def _in_work(self, ordinal: int, *, healthy: bool, on_goal: bool) -> bool:
+        batch = self.upgrade.batch if self.upgrade else None
+        if batch is None or ordinal not in batch.members or ordinal in batch.failed | batch.rolled_back:
+            return False
+        return not (healthy and on_goal)
+
+    def _rolls_back(self, ordinal: int, *, healthy: bool, on_goal: bool) -> bool:
+        batch = self.upgrade.batch if self.upgrade else None
+        if batch is None or ordinal not in batch.rolled_back or ordinal in batch.roll_back_failed:
+            return False
+        return on_goal or not healthy
+
+    def _batch_of(self, ordinal: int) -> int | None:
+        if self.upgrade is None:
+            return None
+        return next((b.number for b in reversed(self.upgrade.batches) if ordinal in b.members), None)
+
+    def _notes(self, ordinal: int, state: PodState, in_work: bool, is_protected: bool, pending: str) -> list[str]:
+        notes: list[str] = []
+        upgrade = self.upgrade
+        if ordinal >= self.replicas:
+            notes.append("scaled in")
+        if upgrade is not None:
+            batch = next((b for b in reversed(upgrade.batches) if ordinal in b.members), None)
+            if batch is not None and ordinal in batch.roll_back_failed:
+                notes.append(f"failed in batch {batch.number}, roll-back too")
+            elif batch is not None and ordinal in batch.rolled_back:
+                notes.append(f"failed in batch {batch.number}, put back")
+            elif batch is not None and ordinal in batch.failed:
+                notes.append(f"failed in batch {batch.number}")
+            elif batch is not None:
+                notes.append(f"batch {batch.number}" if in_work else f"batch {batch.number} done")
+            elif ordinal in upgrade.scope:
+                notes.append("to come")
+        if is_protected:
+            notes.append("protected")
+        if pending:
+            notes.append(f"awaits approval for {pending}")
+        if state.word != "Ready" and state.detail and (state.sick or in_work) and state.word != "Missing":
+            notes.append(state.detail)
+        return notes
+
+
+def _work_left(state: PodState) -> str:
+    return {"Ready": "is yet to be taken down", "Missing": "its new pod is being made"}.get(state.word, state.detail)
+
+
+def _record(scale_set: Obj) -> dict[int, Obj]:
+    found: dict[int, Obj] = {}
+    for group in at(scale_set, "status.instances", []):
+        try:
+            found.update(dict.fromkeys(ordinals.parse(text(group, "ordinals")), group))
+        except ValueError:
+            continue
+    return found

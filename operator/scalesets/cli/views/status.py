@@ -1,0 +1,241 @@
+"""A scale set at a glance: how it is, what is being done to it, and what that waits for (``status``).
+
+Progress in the running batch is counted from the pods as they are now: the upgrade's status is written once a batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from scalesets.cli import words
+from scalesets.cli.fields import Obj, at, condition, image_reference, name_of, number, text, when
+from scalesets.cli.snapshot import Snapshot
+from scalesets.cli.views import instances, upgrades
+from scalesets.cli.views.instances import InstanceView, Standing
+from scalesets.cli.views.upgrades import UpgradeView
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """The instances of one zone and update domain."""
+
+    zone: str
+    update_domain: int
+    standings: tuple[Standing, ...]
+    ready: int
+    upgraded: int
+
+    @property
+    def instances(self) -> int:
+        """How many there are."""
+        return len(self.standings)
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressView:
+    """Instances of the upgrade by where they are now; they sum to its scope."""
+
+    done: int
+    working: int
+    failed: int
+    pending: int
+
+    @property
+    def total(self) -> int:
+        """The scope."""
+        return self.done + self.working + self.failed + self.pending
+
+
+@dataclass(frozen=True, slots=True)
+class HealthView:
+    """What the set's conditions say in sum: ``word`` is Ready, Reconciling, Stalled, NotReady, Deleting or Unknown."""
+
+    word: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastUpgradeView:
+    """How the last OS upgrade ended."""
+
+    name: str
+    version: str
+    outcome: str
+    reason: str
+    completed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitView:
+    """One thing that is waited for, in words, and since when where that is known."""
+
+    what: str
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """All that ``status`` shows."""
+
+    name: str
+    namespace: str
+    image: str
+    version: str
+    wanted_version: str
+    mode: str
+    location: str
+    replicas: int
+    ready: int
+    upgraded: int
+    latest_model: int
+    health: HealthView
+    upgrade: UpgradeView | None
+    progress: ProgressView | None
+    batches_to_come: int | None
+    waiting_for: tuple[WaitView, ...]
+    queued: tuple[str, ...]
+    last: LastUpgradeView | None
+    cells: tuple[CellView, ...]
+    now: datetime
+    lost: str
+
+
+def read(snapshot: Snapshot, *, batches_to_come: int | None = None) -> StatusView:
+    """The status of a set as it is now."""
+    scale_set = snapshot.scale_set
+    running = snapshot.running_upgrade
+    upgrade = upgrades.read(running) if running is not None else None
+    everyone = instances.read(snapshot)
+    wanted = instances.goal(scale_set, upgrade)
+    replicas = number(scale_set, "spec.replicas", 1)
+    own = [i for i in everyone if i.ordinal < replicas]
+    version = wanted.image_version or text(scale_set, "status.imageVersion")
+    model = text(scale_set, "status.currentModel")
+    return StatusView(
+        name=snapshot.name,
+        namespace=snapshot.namespace,
+        image=image_reference(at(scale_set, "spec.imageReference", {})),
+        version=version,
+        wanted_version=text(scale_set, "spec.imageReference.version", "latest"),
+        mode=text(scale_set, "spec.upgradePolicy.mode", "Rolling"),
+        location=text(scale_set, "status.location", text(scale_set, "spec.location")),
+        replicas=replicas,
+        ready=sum(i.healthy for i in own),
+        upgraded=sum(i.image_version == version for i in own if version),
+        latest_model=sum(i.model == model for i in own if model),
+        health=health(scale_set),
+        upgrade=upgrade,
+        progress=progress(upgrade, everyone) if upgrade is not None and upgrade.code else None,
+        batches_to_come=batches_to_come,
+        waiting_for=tuple(_waiting_for(snapshot, upgrade, everyone)),
+        queued=tuple(name_of(u) for u in snapshot.waiting_upgrades),
+        last=_last(scale_set),
+        cells=cells(own),
+        now=snapshot.now,
+        lost=snapshot.lost,
+    )
+
+
+def health(scale_set: Obj) -> HealthView:
+    """The set's conditions in one word (kstatus), and the message of the one that decides."""
+    if at(scale_set, "metadata.deletionTimestamp"):
+        return HealthView("Deleting", "")
+    if number(scale_set, "status.observedGeneration") == 0:
+        return HealthView("Unknown", "no operator has looked at it yet")
+    if number(scale_set, "status.observedGeneration") < number(scale_set, "metadata.generation"):
+        return HealthView("Unknown", "the operator has not seen the last change yet")
+    for type_ in ("Stalled", "Reconciling"):
+        found = condition(scale_set, type_)
+        if found is not None and found.true:
+            return HealthView(type_, found.message or found.reason)
+    ready = condition(scale_set, "Ready")
+    if ready is None:
+        return HealthView("Unknown", "")
+    return HealthView("Ready" if ready.true else "NotReady", "" if ready.true else ready.message or ready.reason)
+
+
+def progress(upgrade: UpgradeView, everyone: tuple[InstanceView, ...]) -> ProgressView:
+    """Counts of the upgrade's scope: settled batches by their verdict, the running one by its pods."""
+    by_ordinal = {i.ordinal: i for i in everyone}
+    counts: Counter[str] = Counter()
+    left = set(upgrade.scope)
+    for batch in upgrade.batches:
+        members = batch.members & left
+        left -= members
+        failed = members & (batch.failed | batch.rolled_back | batch.roll_back_failed)
+        working = frozenset[int]()
+        if batch.running:
+            healthy = {o for o in members - failed if o in by_ordinal and by_ordinal[o].standing is Standing.UPGRADED}
+            working = members - failed - healthy
+        counts["failed"] += len(failed)
+        counts["working"] += len(working)
+        counts["done"] += len(members) - len(failed) - len(working)
+    counts["pending"] = len(left)
+    return ProgressView(counts["done"], counts["working"], counts["failed"], counts["pending"])
+
+
+def cells(everyone: list[InstanceView]) -> tuple[CellView, ...]:
+    """Instances by zone and update domain, in the order in which upgrades go through them."""
+    found: dict[tuple[str, int], list[InstanceView]] = {}
+    zone_order: dict[str, int] = {}
+    for instance in everyone:
+        zone_order.setdefault(instance.zone, len(zone_order))
+        found.setdefault((instance.zone, instance.update_domain), []).append(instance)
+    ordered = sorted(found.items(), key=lambda entry: (zone_order[entry[0][0]], entry[0][1]))
+    return tuple(
+        CellView(
+            zone=zone,
+            update_domain=domain,
+            standings=tuple(i.standing for i in members),
+            ready=sum(i.healthy for i in members),
+            upgraded=sum(i.standing is Standing.UPGRADED for i in members),
+        )
+        for (zone, domain), members in ordered
+    )
+
+
+def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tuple[InstanceView, ...]) -> list[WaitView]:
+    lines: list[WaitView] = []
+    if upgrade is None:
+        progressing = condition(snapshot.scale_set, "Progressing")
+        if progressing is not None and progressing.message:
+            lines.append(WaitView(progressing.message))
+        return lines + [WaitView(f"{name_of(u)} has not begun yet") for u in snapshot.waiting_upgrades]
+    busy = [i for i in everyone if i.status in ("Upgrading", "RollingBack")]
+    lines += _by_reason(busy)
+    if upgrade.waiting_for and (not busy or upgrade.waiting_reason):
+        lines.append(WaitView(upgrade.waiting_for))
+    if upgrade.cancelling:
+        stop = (
+            "the end of this batch, to stop there: it was cancelled" if upgrade.batch else "its end: it was cancelled"
+        )
+        lines.append(WaitView(stop))
+    return lines
+
+
+def _by_reason(busy: list[InstanceView]) -> list[WaitView]:
+    """One per reason, in the order of the instances: ``web-3 and web-8: os is not ready``."""
+    groups: dict[tuple[bool, str], list[InstanceView]] = {}
+    for instance in busy:
+        groups.setdefault((instance.status == "RollingBack", instance.detail or instance.status), []).append(instance)
+    lines = []
+    for (back, detail), members in groups.items():
+        oldest = min((i.since for i in members if i.since and not i.healthy), default=None)
+        what = f"{words.listing([i.name for i in members])}: {'put back; ' if back else ''}{detail}"
+        lines.append(WaitView(what, oldest))
+    return lines
+
+
+def _last(scale_set: Obj) -> LastUpgradeView | None:
+    last = at(scale_set, "status.lastOSUpgrade")
+    if not last:
+        return None
+    return LastUpgradeView(
+        name=text(last, "name"),
+        version=text(last, "version"),
+        outcome=text(last, "outcome"),
+        reason=text(last, "reason"),
+        completed=when(last, "completedTime"),
+    )

@@ -1,0 +1,338 @@
+"""Builders of API dicts: a scale set with its pods and upgrades at one moment, told in a few words.
+
+a_set(replicas=20).on("1.0.0").upgrading_to("1.1.0", done=2, working=[2, 7])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scalesets.cli.snapshot import Snapshot
+from scalesets.engine import ordinals, placement
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+OLD, NEW, NEWER = "22.4.202610010", "22.4.202611010", "22.4.202612010"
+MODEL, OLD_MODEL = "5f6c8d9a", "1b2c3d4e"
+
+Obj = dict[str, Any]
+
+
+def before(**ago: float) -> str:
+    """The time so long before NOW, as the API writes it."""
+    return (NOW - timedelta(**ago)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def a_condition(type_: str, status: bool = True, reason: str = "", message: str = "", since: str = "") -> Obj:
+    return {
+        "type": type_,
+        "status": "True" if status else "False",
+        "reason": reason or type_,
+        "message": message,
+        "lastTransitionTime": since or before(hours=1),
+    }
+
+
+class Scene:
+    """A set, its pods by ordinal and its upgrades; ``snapshot`` is what a command reads."""
+
+    def __init__(
+        self,
+        name: str = "web",
+        *,
+        namespace: str = "team-a",
+        replicas: int = 20,
+        zones: Sequence[str] = (),
+        domains: int = 5,
+        mode: str = "Rolling",
+    ) -> None:
+        self.replicas = replicas
+        self.scale_set: Obj = {
+            "apiVersion": "scalesets.dev/v1alpha1",
+            "kind": "ScaleSet",
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": "set-uid",
+                "generation": 3,
+                "creationTimestamp": before(days=3),
+            },
+            "spec": {
+                "replicas": replicas,
+                "updateDomains": domains,
+                "imageReference": {
+                    "publisher": "Canonical",
+                    "offer": "0001-com-ubuntu-server-jammy",
+                    "sku": "22_04-LTS",
+                    "version": "latest",
+                },
+                "upgradePolicy": {
+                    "mode": mode,
+                    "automaticOSUpgradePolicy": {"enableAutomaticOSUpgrade": True},
+                },
+                "template": {
+                    "spec": {
+                        "containers": [
+                            {"name": "os", "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}}}
+                        ]
+                    }
+                },
+            },
+            "status": {
+                "observedGeneration": 3,
+                "location": "westeurope",
+                "currentModel": MODEL,
+                "conditions": [a_condition("Ready")],
+            },
+        }
+        if zones:
+            self.scale_set["spec"]["zones"] = list(zones)
+        self.zones = tuple(zones)
+        self.domains = domains
+        self.pods: dict[int, Obj] = {}
+        self.upgrades: list[Obj] = []
+        self.lost = ""
+
+    @property
+    def name(self) -> str:
+        return str(self.scale_set["metadata"]["name"])
+
+    @property
+    def status(self) -> Obj:
+        return self.scale_set["status"]
+
+    @property
+    def spec(self) -> Obj:
+        return self.scale_set["spec"]
+
+    def on(self, version: str, model: str = MODEL) -> Scene:
+        """Every instance runs the version, healthy for three hours."""
+        for ordinal in range(self.replicas):
+            self.pods[ordinal] = self.a_pod(ordinal, version, model)
+        self.status["imageVersion"] = version
+        self.status["instances"] = [
+            {"ordinals": ordinals.render(range(self.replicas)), "imageVersion": version, "model": model}
+        ]
+        return self
+
+    def condition(self, type_: str, status: bool = True, reason: str = "", message: str = "") -> Scene:
+        kept = [c for c in self.status["conditions"] if c["type"] != type_]
+        self.status["conditions"] = [*kept, a_condition(type_, status, reason, message)]
+        return self
+
+    def without_pods(self, *missing: int) -> Scene:
+        for ordinal in missing:
+            del self.pods[ordinal]
+        return self
+
+    def starting(self, *who: int, version: str = NEW, seconds: float = 12) -> Scene:
+        """These are new pods on the version, started but not Ready yet."""
+        for ordinal in who:
+            pod = self.pods[ordinal] = self.a_pod(ordinal, version, MODEL, seconds=seconds)
+            pod["status"]["conditions"][0]["status"] = "False"
+            pod["status"]["containerStatuses"][0]["ready"] = False
+        return self
+
+    def upgraded(self, *who: int, version: str = NEW, seconds: float = 90) -> Scene:
+        """These came back Ready on the version."""
+        for ordinal in who:
+            self.pods[ordinal] = self.a_pod(ordinal, version, MODEL, seconds=seconds)
+        return self
+
+    def unhealthy(self, *who: int, minutes: float = 7) -> Scene:
+        """These were Ready and no longer are."""
+        for ordinal in who:
+            pod = self.pods[ordinal]
+            pod["status"]["conditions"][0] |= {"status": "False", "lastTransitionTime": before(minutes=minutes)}
+            pod["status"]["containerStatuses"][0]["ready"] = False
+        return self
+
+    def failing(self, *who: int, reason: str = "ImagePullBackOff", version: str = NEW, seconds: float = 40) -> Scene:
+        """These can't start."""
+        self.starting(*who, version=version, seconds=seconds)
+        for ordinal in who:
+            self.pods[ordinal]["status"]["containerStatuses"][0] |= {
+                "started": False,
+                "state": {"waiting": {"reason": reason, "message": "back-off pulling image"}},
+            }
+        return self
+
+    def terminating(self, *who: int) -> Scene:
+        for ordinal in who:
+            self.pods[ordinal]["metadata"] |= {
+                "deletionTimestamp": before(seconds=2),
+                "deletionGracePeriodSeconds": 30,
+            }
+        return self
+
+    def upgrading_to(
+        self,
+        version: str = NEW,
+        *,
+        done: int = 0,
+        running: bool = True,
+        started_by: str = "Platform",
+        name: str = "web-os-7f3c2a10",
+        waiting_for: str = "",
+        scope: Iterable[int] | None = None,
+    ) -> Scene:
+        """An OS upgrade holds the lock: ``done`` batches succeeded, and the next one is ``running``."""
+        planned = self.cells(range(self.replicas) if scope is None else scope)
+        batches: list[Obj] = []
+        for index, (zone, domain, members) in enumerate(planned[: done + running]):
+            over = index < done
+            batches.append(
+                {
+                    "number": index + 1,
+                    "zone": zone,
+                    "updateDomain": domain,
+                    "startTime": before(seconds=30 + 60 * (done - index)),
+                    **({"completedTime": before(seconds=30 + 60 * (done - index - 1))} if over else {}),
+                    "ordinals": ordinals.render(members),
+                    "from": [
+                        {
+                            "imageVersion": self.status["imageVersion"],
+                            "model": MODEL,
+                            "ordinals": ordinals.render(members),
+                        }
+                    ],
+                    "outcome": "Succeeded" if over else "Running",
+                }
+            )
+            if over:
+                self.upgraded(*members, version=version)
+        touched = sum(len(members) for _, _, members in planned[:done])
+        working = len(planned[done][2]) if running and done < len(planned) else 0
+        everyone = sorted(o for _, _, members in planned for o in members)
+        upgrade = an_upgrade(
+            name,
+            set_name=self.name,
+            code="RollingForward",
+            started_by=started_by,
+            progress=(touched, 0, working, len(everyone) - touched - working),
+            target=version,
+            started=before(seconds=40 + 60 * done),
+            batches=batches,
+        )
+        upgrade["status"] |= {"scope": ordinals.render(everyone), "targetModel": MODEL}
+        if waiting_for:
+            upgrade["status"]["waitingFor"] = waiting_for
+        self.upgrades.append(upgrade)
+        self.status["currentUpgrade"] = name
+        return self
+
+    def cells(self, members: Iterable[int]) -> list[tuple[str, int, list[int]]]:
+        """Batches of whole cells, in the order of an upgrade."""
+        found: dict[tuple[int, int], list[int]] = {}
+        for ordinal in sorted(members):
+            zone = ordinal % max(1, len(self.zones))
+            found.setdefault((zone, placement.update_domain(ordinal, self.zones, self.domains)), []).append(ordinal)
+        return [(self.zones[zone] if self.zones else "", domain, who) for (zone, domain), who in sorted(found.items())]
+
+    def a_pod(self, ordinal: int, version: str, model: str, *, seconds: float = 3 * 3600) -> Obj:
+        return {
+            "metadata": {
+                "name": f"{self.name}-{ordinal}",
+                "namespace": self.scale_set["metadata"]["namespace"],
+                "uid": f"pod-{ordinal}-{version}",
+                "resourceVersion": "1",
+                "creationTimestamp": before(seconds=seconds),
+                "labels": {
+                    "scalesets.dev/scaleset": self.name,
+                    "scalesets.dev/instance-id": str(ordinal),
+                    "scalesets.dev/image-version": version,
+                    "scalesets.dev/model": model,
+                },
+                "annotations": {},
+                "ownerReferences": [{"uid": "set-uid", "kind": "ScaleSet", "name": self.name, "controller": True}],
+            },
+            "spec": {"nodeName": f"node-{ordinal % 3}", "containers": [{"name": "os", "image": f"os:{version}"}]},
+            "status": {
+                "phase": "Running",
+                "podIP": f"10.0.0.{ordinal}",
+                "startTime": before(seconds=seconds),
+                "conditions": [a_condition("Ready", since=before(seconds=max(seconds - 2, 0)))],
+                "containerStatuses": [
+                    {
+                        "name": "os",
+                        "ready": True,
+                        "started": True,
+                        "restartCount": 0,
+                        "state": {"running": {"startedAt": before(seconds=max(seconds - 1, 0))}},
+                    }
+                ],
+            },
+        }
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(
+            scale_set=self.scale_set,
+            upgrades=tuple(self.upgrades),
+            pods=tuple(self.pods.values()),
+            now=NOW,
+            lost=self.lost,
+        )
+
+
+def a_set(name: str = "web", **kwargs: Any) -> Scene:
+    return Scene(name, **kwargs)
+
+
+def an_upgrade(
+    name: str,
+    *,
+    set_name: str = "web",
+    type_: str = "OSImage",
+    code: str = "",
+    started_by: str = "Platform",
+    progress: tuple[int, int, int, int] = (0, 0, 0, 0),
+    target: str = NEW,
+    started: str = "",
+    completed: str = "",
+    batches: Sequence[Obj] = (),
+    rolled_back: tuple[int, int] = (0, 0),
+    error: tuple[str, str] = ("", ""),
+    created: str = "",
+) -> Obj:
+    """A RollingUpgrade; without a code the operator hasn't begun it."""
+    spec = {"scaleSet": set_name, "type": type_, "startedBy": started_by, "cancel": False}
+    upgrade: Obj = {
+        "apiVersion": "scalesets.dev/v1alpha1",
+        "kind": "RollingUpgrade",
+        "metadata": {
+            "name": name,
+            "namespace": "team-a",
+            "uid": f"uid-{name}",
+            "resourceVersion": "7",
+            "creationTimestamp": created or started or before(seconds=5),
+        },
+        "spec": spec,
+    }
+    if not code:
+        return upgrade
+    done, failed, working, pending = progress
+    running = {"code": code, "startTime": started, "lastAction": "Start"}
+    upgrade["status"] = {
+        "runningStatus": running | ({"completedTime": completed} if completed else {}),
+        "startedBy": started_by,
+        "progress": {
+            "successfulInstanceCount": done,
+            "failedInstanceCount": failed,
+            "inProgressInstanceCount": working,
+            "pendingInstanceCount": pending,
+        },
+        "batches": list(batches),
+    }
+    if type_ == "OSImage":
+        upgrade["status"]["targetImageReference"] = {"publisher": "Canonical", "version": target}
+    else:
+        upgrade["status"]["targetModel"] = target
+    if any(rolled_back):
+        upgrade["status"]["rollbackInfo"] = {
+            "successfullyRolledbackInstanceCount": rolled_back[0],
+            "failedRolledbackInstanceCount": rolled_back[1],
+        }
+    if error[0]:
+        upgrade["status"]["error"] = {"code": error[0], "message": error[1]}
+    return upgrade
