@@ -18,7 +18,7 @@ FIND_PYTHON = python=; for each in $(PYTHONS); do \
 	exit 1; fi
 
 # The layers of tests, quickest first; a mistake shows in the layer that owns it.
-LAYERS := tools engine api local kube cli cluster
+LAYERS := tools engine api examples local kube cli cluster
 TESTS = $(wildcard $(LAYERS:%=tests/%))
 
 ##@ See it
