@@ -52,6 +52,8 @@ def etcd(layout: Layout, ports: Ports) -> list[str]:
         f"--peer-trusted-ca-file={pki.etcd_authority}",
         "--unsafe-no-fsync",
         f"--quota-backend-bytes={4 << 30}",
+        "--heartbeat-interval=50",  # the only member waits one election timeout before it leads
+        "--election-timeout=250",
         "--log-level=warn",
     ]
 
@@ -62,6 +64,7 @@ def apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
     return [
         "--bind-address=127.0.0.1",
         f"--secure-port={ports.apiserver}",
+        "--external-hostname=localhost",
         "--endpoint-reconciler-type=none",  # a loopback address can't stand in Endpoints
         f"--etcd-servers=https://127.0.0.1:{ports.etcd}",
         f"--etcd-cafile={pki.etcd_authority}",

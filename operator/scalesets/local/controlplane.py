@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -33,6 +33,7 @@ from scalesets.local.errors import LocalError
 from scalesets.local.kubeconfig import write_kubeconfig
 from scalesets.local.layout import Layout
 from scalesets.local.processes import ProcessIdentity, end, identify, is_alive, spawn
+from scalesets.local.progress import Progress
 from scalesets.local.settings import Settings
 from scalesets.local.state import Ports, State, read_state, write_state
 from scalesets.local.versions import KUBERNETES
@@ -52,11 +53,13 @@ class ControlPlane:
         *,
         bound: bool = True,
         say: Callable[[str], None] = lambda _: None,
+        binaries: Mapping[str, Path] | None = None,
         **options: Any,
     ) -> None:
         """Prepare a control plane; nothing runs before `start`.
 
         Without a `directory` it gets a temporary one, deleted at the end. `options` are the fields of `Settings`.
+        Without `binaries` they are found, or fetched and told through `say`, at the start.
         """
         self._temporary = directory is None
         path = Path(tempfile.mkdtemp(prefix="scalesets-")) if directory is None else Path(directory)
@@ -65,7 +68,7 @@ class ControlPlane:
         self._bound = bound
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._binaries: dict[str, Path] = {}
+        self._binaries = dict(binaries or {})
         self._state: State | None = None
         self._cancelled = threading.Event()
 
@@ -134,7 +137,7 @@ class ControlPlane:
 
     def start(self) -> ControlPlane:
         """Start everything and wait until it is usable; a failure or an interrupt leaves nothing behind."""
-        self._binaries = find_binaries(say=self._say)
+        self._binaries = self._binaries or find_binaries(Progress(self._say))
         self.directory.mkdir(parents=True, exist_ok=True)
         with _locked(self.layout):
             if (state := read_state(self.layout.state)) and any(map(is_alive, state.processes.values())):
@@ -226,11 +229,14 @@ class ControlPlane:
             client=layout.pki.admin,
         )
         self._spawn("etcd", components.etcd(layout, ports))
+        # Not before etcd listens: a refused connection is tried again only after a second.
+        self._await(lambda: _listens(ports.etcd), "etcd", deadline)
         self._spawn("kube-apiserver", components.apiserver(layout, ports, settings))
-        self._spawn("kube-controller-manager", components.controller_manager(layout, ports, settings))
-        self._spawn("kube-scheduler", components.scheduler(layout, ports, settings))
         with self.api() as api:
             self._await_ready(api, deadline)
+            # Not before: without its bootstrapped roles they are refused, and come back only after a back-off.
+            self._spawn("kube-controller-manager", components.controller_manager(layout, ports, settings))
+            self._spawn("kube-scheduler", components.scheduler(layout, ports, settings))
             if settings.machines:
                 self._spawn_machines()
             crds = install.install(api, layout, server=self.server) if settings.install else []
@@ -346,6 +352,12 @@ def _usable(api: Api, settings: Settings) -> bool:
         return True
     nodes = api.get("/api/v1/nodes")["items"]
     return len(nodes) >= settings.nodes and not any(node["spec"].get("taints") for node in nodes)
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 def _free_ports(count: int) -> list[int]:
