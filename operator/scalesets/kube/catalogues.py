@@ -1,0 +1,204 @@
+"""GalleryImage and Extension: the versions that a set sees, the image of each, and what their status says
+(docs/api.md; O10, O18).
+
+The status keeps the image of every version ever seen. Of two objects for one product the younger gets the condition
+Duplicate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from scalesets.engine import catalogue, versions
+from scalesets.engine.catalogue import CatalogueStatus, PublishedVersion, RegionState, ReplicationState, SeenVersion
+from scalesets.engine.view import Catalogue, Condition, Model, Release
+from scalesets.kube import references, statuses, times
+from scalesets.kube.memo import Memo
+from scalesets.kube.names import OS, PLATFORM, Raw
+from scalesets.kube.templates import Images
+
+if TYPE_CHECKING:
+    from scalesets.kube.seen import Seen
+    from scalesets.kube.settings import Settings
+
+MOST_SEEN = 200
+MOST_REGIONS = 100
+
+_for_location: Memo[Catalogue] = Memo()
+
+
+def for_set(obj: Raw, location: str) -> Catalogue:
+    """The versions as a set in ``location`` sees them."""
+    return _for_location.get(obj, location, lambda: _in_location(obj, location))
+
+
+def image_of(obj: Raw, version: str) -> str:
+    """The image of a version as it was first seen, else as it is published now; empty when it is neither."""
+    seen: Sequence[Raw] = (obj.get("status") or {}).get("versions") or ()
+    for entry in (*seen, *(obj["spec"].get("versions") or ())):
+        if entry["version"] == version and entry.get("image"):
+            return str(entry["image"])
+    return ""
+
+
+def images_of(seen: Seen, model: Model, release: Release) -> Images | str:
+    """The images that a release needs; or, in words, which is missing and what to do."""
+    image = references.find_image(model.image, seen.images, seen.catalog_namespace)
+    if image is None:
+        return f"no GalleryImage {model.image} in this namespace or the catalog namespace: create it"
+    found = image_of(image, release.image_version)
+    if not found:
+        return _unknown(image, release.image_version)
+    containers = [(OS, found)]
+    secrets = list(_pull_secrets(image))
+    installed = dict(release.extensions)
+    for extension in model.extensions:
+        obj = references.find_extension(extension.key, seen.extensions)
+        if obj is None:
+            missing = f"no Extension {extension.key} in this namespace or the catalog namespace: create it"
+            return f"extension {extension.name}: {missing}"
+        version = installed.get(extension.name, "")
+        found = image_of(obj, version) if version else ""
+        if not found:
+            return f"extension {extension.name}: {_unknown(obj, version)}"
+        containers.append((extension.name, found))
+        secrets += _pull_secrets(obj)
+    return Images(tuple(containers), tuple(dict.fromkeys(secrets)))
+
+
+def describe(
+    obj: Raw, peers: Iterable[Raw], *, locations: Sequence[str], settings: Settings, now: datetime
+) -> tuple[dict[str, Any] | None, datetime | None]:
+    """The status that an image or extension should have now (None: the one it has), and when to look again.
+
+    ``peers`` are the objects of its kind in its namespace.
+    """
+    before = obj.get("status") or {}
+    generation = obj["metadata"].get("generation") or 0
+    result = catalogue.reconcile(published_versions(obj), _seen_versions(before), [n for n in locations if n], now)
+    conditions = list(_conditions(obj, peers, result, settings.catalog_namespace))
+    status = {
+        "observedGeneration": generation,
+        "versions": [_write_seen(s) for s in _kept(obj, result)],
+        "latest": [{"region": region, "version": version} for region, version in result.latest[:MOST_REGIONS]],
+        "conditions": statuses.write_conditions(conditions, before, now, generation),
+    }
+    return (None if statuses.same(before, status) else status), result.look_again
+
+
+def published_versions(obj: Raw) -> list[PublishedVersion]:
+    """The versions in spec. Versions of a platform image go everywhere, whatever they name as regions."""
+    spec = obj["spec"]
+    replicated = spec.get("source") != PLATFORM
+    return [
+        PublishedVersion(
+            version=v["version"],
+            image=v["image"],
+            published_date=times.read(v.get("publishedDate")),
+            excluded=bool(v.get("excludeFromLatest")),
+            end_of_life=times.read(v.get("endOfLifeDate")),
+            target_regions=tuple(v["targetRegions"]) if replicated and v.get("targetRegions") else None,
+        )
+        for v in spec.get("versions") or ()
+    ]
+
+
+def _in_location(obj: Raw, location: str) -> Catalogue:
+    seen = _seen_versions(obj.get("status") or {})
+    platform = obj["spec"].get("source") == PLATFORM
+    return catalogue.for_location(obj["metadata"]["name"], published_versions(obj), seen, location, platform=platform)
+
+
+def _seen_versions(status: Raw) -> list[SeenVersion]:
+    return [
+        SeenVersion(
+            version=v["version"],
+            image=v.get("image") or "",
+            first_seen=times.parse(v["firstSeenTime"]),
+            regions=tuple(
+                RegionState(r["name"], ReplicationState(r["state"]), times.parse(r["since"]))
+                for r in v.get("regions") or ()
+                if r.get("since")
+            ),
+        )
+        for v in status.get("versions") or ()
+        if v.get("firstSeenTime")
+    ]
+
+
+def _kept(obj: Raw, result: CatalogueStatus) -> list[SeenVersion]:
+    """Newest first; when there is no room for all, removed ones go, oldest first."""
+    newest_first = sorted(result.seen, key=lambda s: versions.parse(s.version), reverse=True)
+    excess = len(newest_first) - MOST_SEEN
+    if excess <= 0:
+        return newest_first
+    published = {v["version"] for v in obj["spec"].get("versions") or ()}
+    removed = [s for s in newest_first if s.version not in published]
+    dropped = {s.version for s in removed[-excess:]}
+    return [s for s in newest_first if s.version not in dropped]
+
+
+def _write_seen(seen: SeenVersion) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "version": seen.version,
+        "image": seen.image,
+        "firstSeenTime": times.render(seen.first_seen),
+    }
+    if seen.regions:
+        written["regions"] = [
+            {"name": r.name, "state": r.state.value, "since": times.render(r.since)}
+            for r in seen.regions[:MOST_REGIONS]
+        ]
+    return written
+
+
+def _conditions(obj: Raw, peers: Iterable[Raw], result: CatalogueStatus, catalog_namespace: str) -> Iterable[Condition]:
+    stalled = ("", "")
+    twin = _elder_twin(obj, peers)
+    if not references.counts(obj, catalog_namespace):
+        stalled = (
+            "NotInCatalog",
+            f"source Platform counts only in the namespace {catalog_namespace}: create it there, or use source Gallery",
+        )
+    elif twin is not None:
+        stalled = (
+            "Duplicate",
+            f"{twin['metadata']['name']} is the same {references.product(obj)} and older: delete one of the two",
+        )
+    elif result.changed:
+        stalled = (
+            "ImageChanged",
+            f"{', '.join(result.changed)} came back with another image and is not used: publish it under a new version",
+        )
+    reason, message = stalled
+    if not reason:
+        empty = not obj["spec"].get("versions")
+        words = ("NoVersions", "no version is published yet") if empty else ("Recorded", "all versions are recorded")
+    yield Condition("Ready", not reason, *(stalled if reason else words))
+    yield Condition("Reconciling", False, "Recorded")
+    yield Condition("Stalled", bool(reason), reason or "Recorded", message)
+    if result.changed:
+        changed = ", ".join(result.changed)
+        yield Condition("ImageChanged", True, "ImageChanged", f"not used: {changed}; publish under a new version")
+    if twin is not None:
+        yield Condition("Duplicate", True, "Duplicate", f"not used: {twin['metadata']['name']} is older")
+
+
+def _elder_twin(obj: Raw, peers: Iterable[Raw]) -> Raw | None:
+    mine = references.product(obj)
+    if not mine:
+        return None
+    twins = [p for p in peers if p["metadata"]["uid"] != obj["metadata"]["uid"] and references.product(p) == mine]
+    oldest = min([obj, *twins], key=lambda o: (o["metadata"]["creationTimestamp"], o["metadata"]["name"]))
+    return oldest if oldest is not obj else None
+
+
+def _pull_secrets(obj: Raw) -> tuple[str, ...]:
+    return tuple(s["name"] for s in obj["spec"].get("imagePullSecrets") or () if s.get("name"))
+
+
+def _unknown(obj: Raw, version: str) -> str:
+    name = obj["metadata"]["name"]
+    return f"{name} has no version {version or 'to install'}: publish it, or name another version"

@@ -1,0 +1,65 @@
+"""The names that this layer writes onto objects and looks for: labels, annotations, the finalizer (docs/api.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+Raw = Mapping[str, Any]
+"""An API object as it was decoded from JSON. Nobody changes one in place: caches and bodies share their parts."""
+
+GROUP = "scalesets.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+FIELD_MANAGER = "scaleset-operator"
+FINALIZER = "scalesets.dev/finish-batch"
+
+LABEL_SET = "scalesets.dev/scaleset"
+LABEL_SET_UID = "scalesets.dev/scaleset-uid"
+LABEL_INSTANCE = "scalesets.dev/instance-id"
+LABEL_IMAGE_VERSION = "scalesets.dev/image-version"
+LABEL_MODEL = "scalesets.dev/model"
+LABEL_ZONE = "scalesets.dev/zone"
+LABEL_UPDATE_DOMAIN = "scalesets.dev/update-domain"
+LABEL_NODE_ZONE = "topology.kubernetes.io/zone"
+
+ANNOTATION_PROTECT = "scalesets.dev/protect-from-upgrade"
+ANNOTATION_PENDING = "scalesets.dev/pending-os-upgrade"
+ANNOTATION_ADOPT_CLAIMS = "scalesets.dev/adopt-claims"
+ANNOTATION_EXPIRES = "scalesets.dev/expires"
+EXTENSION_PREFIX = "extension.scalesets.dev/"
+"""``extension.scalesets.dev/NAME`` is the version of an extension; ``….before`` its container's former id."""
+SETTINGS_PREFIX = "settings.extension.scalesets.dev/"
+"""``settings.extension.scalesets.dev/NAME`` carries an extension's settings into its file. The prefix is one of its
+own because the part after the slash may have 63 characters, and a name may have as many."""
+
+OS = "os"
+CUSTOM_DATA = "custom-data"
+PLATFORM = "Platform"
+
+
+def owner_reference(scaleset: Raw) -> dict[str, Any]:
+    """What makes the set an object's controller. (Admission may ask for ``update`` on ``scalesets/finalizers``.)"""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ScaleSet",
+        "name": scaleset["metadata"]["name"],
+        "uid": scaleset["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def claim_name(template: str, set_name: str, ordinal: int) -> str:
+    """The name of a data disk: as a StatefulSet names its claims."""
+    return f"{template}-{set_name}-{ordinal}"
+
+
+def instance_ordinal(name: str, set_name: str) -> int | None:
+    """The ordinal in an instance's name ``SET-ORDINAL``; None when the name isn't one of the set's."""
+    if not name.startswith(set_name):
+        return None
+    digits = name[len(set_name) + 1 :]
+    if name[len(set_name) : len(set_name) + 1] != "-" or not digits.isdecimal() or (digits[0] == "0" and digits != "0"):
+        return None
+    return int(digits)

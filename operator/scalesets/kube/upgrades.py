@@ -1,0 +1,260 @@
+"""RollingUpgrade between the API's dict and the engine's value (docs/api.md, "RollingUpgrade"; O22).
+
+The status is the audit: what was intended stands in it before it is done, so reading it back gives exactly what was
+written. The conditions are derived: Complete and Failed for ``kubectl wait``, Ready, Reconciling and Stalled for
+kstatus, Progressing in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from scalesets.engine import ordinals
+from scalesets.engine.decision import CreateUpgrade
+from scalesets.engine.view import (
+    Batch,
+    BatchOutcome,
+    Code,
+    Condition,
+    Progress,
+    StartedBy,
+    Target,
+    Upgrade,
+    UpgradeStatus,
+    UpgradeType,
+)
+from scalesets.kube import references, times
+from scalesets.kube.names import API_VERSION, FINALIZER, LABEL_SET, Raw, owner_reference
+from scalesets.kube.statuses import (
+    LONGEST_WORD,
+    clipped,
+    read_conditions,
+    read_record,
+    write_conditions,
+    write_record,
+    write_time,
+)
+
+_CODES = frozenset(code.value for code in Code)
+
+
+def read(raw: Raw) -> Upgrade:
+    """A RollingUpgrade as the engine knows it."""
+    metadata, spec = raw["metadata"], raw["spec"]
+    return Upgrade(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created=times.parse(metadata["creationTimestamp"]),
+        type=UpgradeType(spec["type"]),
+        started_by=StartedBy(spec.get("startedBy") or StartedBy.USER.value),
+        deleting="deletionTimestamp" in metadata,
+        held=FINALIZER in (metadata.get("finalizers") or ()),
+        cancel=bool(spec.get("cancel")),
+        approved=frozenset(spec.get("approvedInstances") or ()),
+        instances=tuple(spec.get("instances") or ()),
+        status=read_status(raw.get("status")),
+    )
+
+
+def body(scaleset: Raw, create: CreateUpgrade) -> dict[str, Any]:
+    """A new RollingUpgrade of the operator's own."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "RollingUpgrade",
+        "metadata": {
+            "name": create.name,
+            "namespace": scaleset["metadata"]["namespace"],
+            "labels": {LABEL_SET: scaleset["metadata"]["name"]},
+            "finalizers": [FINALIZER],
+            "ownerReferences": [owner_reference(scaleset)],
+        },
+        "spec": {
+            "scaleSet": scaleset["metadata"]["name"],
+            "type": create.type.value,
+            "startedBy": create.started_by.value,
+        },
+    }
+
+
+def hold_patch(scaleset: Raw, raw: Raw) -> list[dict[str, Any]]:
+    """A JSON patch that gives a user's RollingUpgrade our finalizer, the set's label and owner reference."""
+    metadata = raw["metadata"]
+    owner = owner_reference(scaleset)
+    finalizers = [f for f in metadata.get("finalizers") or () if f != FINALIZER]
+    owners = [o for o in metadata.get("ownerReferences") or () if o["uid"] != owner["uid"]]
+    if any(o.get("controller") for o in owners):  # an object has one controller at most
+        owner["controller"] = False
+    labels = {**(metadata.get("labels") or {}), LABEL_SET: scaleset["metadata"]["name"]}
+    return [
+        {"op": "add", "path": "/metadata/finalizers", "value": [*finalizers, FINALIZER]},
+        {"op": "add", "path": "/metadata/ownerReferences", "value": [*owners, owner]},
+        {"op": "add", "path": "/metadata/labels", "value": labels},
+    ]
+
+
+def release_patch(raw: Raw) -> list[dict[str, Any]]:
+    """A JSON patch that takes our finalizer off."""
+    finalizers = [f for f in raw["metadata"].get("finalizers") or () if f != FINALIZER]
+    return [{"op": "add", "path": "/metadata/finalizers", "value": finalizers}]
+
+
+def clear_approvals_patch() -> list[dict[str, Any]]:
+    """A JSON patch that empties spec.approvedInstances."""
+    return [{"op": "add", "path": "/spec/approvedInstances", "value": []}]
+
+
+def read_status(status: Raw | None) -> UpgradeStatus | None:
+    """RollingUpgrade.status; None before the first write."""
+    running = (status or {}).get("runningStatus")
+    if not status or not running:
+        return None
+    counts = status.get("progress") or {}
+    back = status.get("rollbackInfo") or {}
+    error = status.get("error") or {}
+    waiting = next((c.reason for c in read_conditions(status) if c.type == "Progressing"), "")
+    return UpgradeStatus(
+        code=Code(running["code"]),
+        target=_read_target(status),
+        start=times.parse(running["startTime"]),
+        scope=ordinals.parse(status.get("scope") or ""),
+        skipped=ordinals.parse(status.get("skipped") or ""),
+        last_action=running.get("lastAction") or "",
+        last_action_time=times.read(running.get("lastActionTime")),
+        completed=times.read(running.get("completedTime")),
+        progress=Progress(
+            successful=counts.get("successfulInstanceCount") or 0,
+            failed=counts.get("failedInstanceCount") or 0,
+            in_progress=counts.get("inProgressInstanceCount") or 0,
+            pending=counts.get("pendingInstanceCount") or 0,
+        ),
+        rolled_back=back.get("successfullyRolledbackInstanceCount") or 0,
+        roll_back_failed=back.get("failedRolledbackInstanceCount") or 0,
+        roll_back_error=(back.get("rollbackError") or {}).get("message") or "",
+        error_code=error.get("code") or "",
+        error=error.get("message") or "",
+        waiting="" if waiting in _CODES else waiting,
+        waiting_message=status.get("waitingFor") or "",
+        batches=tuple(_read_batch(b) for b in status.get("batches") or ()),
+    )
+
+
+def write_status(status: UpgradeStatus, raw: Raw, now: datetime) -> dict[str, Any]:
+    """The whole of RollingUpgrade.status. ``raw`` is the upgrade as it is stored."""
+    generation = raw["metadata"].get("generation") or 0
+    progress = status.progress
+    running = {
+        "code": status.code.value,
+        "startTime": times.render(status.start),
+        "lastAction": status.last_action,
+        "lastActionTime": write_time(status.last_action_time),
+        "completedTime": write_time(status.completed),
+    }
+    written: dict[str, Any] = {
+        "observedGeneration": generation,
+        "runningStatus": _given(running),
+        "startedBy": raw["spec"].get("startedBy") or StartedBy.USER.value,
+        "progress": {
+            "successfulInstanceCount": progress.successful,
+            "failedInstanceCount": progress.failed,
+            "inProgressInstanceCount": progress.in_progress,
+            "pendingInstanceCount": progress.pending,
+        },
+    }
+    back: dict[str, Any] = {
+        "successfullyRolledbackInstanceCount": status.rolled_back,
+        "failedRolledbackInstanceCount": status.roll_back_failed,
+    }
+    if status.roll_back_error:
+        back["rollbackError"] = {"code": "RollbackFailed", "message": clipped(status.roll_back_error)}
+    target = status.target
+    optional = {
+        "targetModel": target.model,
+        "targetImageReference": _write_image(target),
+        "targetExtensions": [{"name": name, "to": version} for name, version in target.extensions],
+        "scope": ordinals.render(status.scope),
+        "skipped": ordinals.render(status.skipped),
+        "waitingFor": clipped(status.waiting_message),
+        "rollbackInfo": back if any(back.values()) else None,
+        "error": _given({"code": clipped(status.error_code, LONGEST_WORD), "message": clipped(status.error)}),
+        "batches": [_write_batch(b) for b in status.batches],
+        "conditions": write_conditions(_conditions(status), raw.get("status") or {}, now, generation),
+    }
+    return {**written, **_given(optional)}
+
+
+def _read_target(status: Raw) -> Target:
+    reference = status.get("targetImageReference")
+    return Target(
+        model=status.get("targetModel") or "",
+        image_version=(reference or {}).get("version") or "",
+        image=references.image_key(reference) if reference else "",
+        extensions=tuple((e["name"], e["to"]) for e in status.get("targetExtensions") or ()),
+    )
+
+
+def _write_image(target: Target) -> dict[str, str]:
+    if not target.image and not target.image_version:
+        return {}
+    named = references.image_reference(target.image, "") if target.image else {}
+    return {**named, "version": target.image_version}
+
+
+def _read_batch(raw: Raw) -> Batch:
+    return Batch(
+        number=raw["number"],
+        zone=raw.get("zone") or "",
+        update_domain=raw.get("updateDomain") or 0,
+        start=times.parse(raw["startTime"]),
+        members=read_record(raw.get("from") or ()),
+        unhealthy_before=ordinals.parse(raw.get("unhealthyBefore") or ""),
+        failed=ordinals.parse(raw.get("failed") or ""),
+        rolled_back=ordinals.parse(raw.get("rolledBack") or ""),
+        roll_back_time=times.read(raw.get("rollBackTime")),
+        roll_back_failed=ordinals.parse(raw.get("rollBackFailed") or ""),
+        completed=times.read(raw.get("completedTime")),
+        outcome=BatchOutcome(raw["outcome"]),
+    )
+
+
+def _write_batch(batch: Batch) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "number": batch.number,
+        "zone": batch.zone,
+        "updateDomain": batch.update_domain,
+        "startTime": times.render(batch.start),
+        "ordinals": ordinals.render(batch.members),
+        "from": write_record(batch.members),
+        "failed": ordinals.render(batch.failed),
+        "rolledBack": ordinals.render(batch.rolled_back),
+        "outcome": batch.outcome.value,
+    }
+    optional = {
+        "completedTime": write_time(batch.completed),
+        "unhealthyBefore": ordinals.render(batch.unhealthy_before),
+        "rollBackTime": write_time(batch.roll_back_time),
+        "rollBackFailed": ordinals.render(batch.roll_back_failed),
+    }
+    return {**written, **_given(optional)}
+
+
+def _conditions(status: UpgradeStatus) -> Iterator[Condition]:
+    """What kstatus and ``kubectl wait`` look at. Cancelled counts as Failed, so that a waiting script ends."""
+    code = status.code
+    done = code is Code.COMPLETED
+    stopped = code.final and not done
+    reason = status.error_code or code.value
+    words = status.error
+    yield Condition("Complete", done, reason, words)
+    yield Condition("Failed", stopped, reason, words)
+    yield Condition("Ready", done, reason, words)
+    yield Condition("Stalled", stopped, reason, words)
+    work = status.waiting or code.value
+    yield Condition("Reconciling", not code.final, work, status.waiting_message)
+    yield Condition("Progressing", not code.final, work, status.waiting_message)
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that say something."""
+    return {key: value for key, value in fields.items() if value}
