@@ -1,0 +1,118 @@
+"""The data disks of instances: claims are made before the pod, adopted where the rules say so, and never taken from others.
+
+docs/rules.md, "Trouble": a claim of the right name that isn't ours is not used unless the set says ``scalesets.dev/adopt-claims``; no claim
+is made without a fresh look at the set; with ``whenScaled: Delete`` a claim goes, by UID, only after its pod.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scalesets.engine.view import TroubleKind
+from scalesets.kube import claims
+from scalesets.kube.claims import Judgement
+from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.context import Context
+from scalesets.kube.fleet import utc_now
+from scalesets.kube.kinds import CLAIMS
+from scalesets.kube.world import World
+
+
+class Unusable(Exception):  # noqa: N818
+    """An instance's disk can't be used: ``kind`` of trouble and words."""
+
+    def __init__(self, kind: TroubleKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+
+
+class Disks:
+    """Makes, adopts, expands and deletes claims."""
+
+    def __init__(self, cluster: Cluster, world: World) -> None:
+        self._cluster = cluster
+        self._world = world
+
+    async def ensure(self, context: Context, ordinal: int) -> bool:
+        """See that all claims of the instance are there. False when the set itself is gone; ``Unusable`` when one can't be used."""
+        if not context.scale_set["spec"].get("volumeClaimTemplates"):
+            return True
+        known = self._world.claims.of_set(context.key).get(ordinal, {})
+        by_name = {claim.name: claim for claim in known.values()}
+        for body in claims.bodies(context.scale_set, ordinal):
+            name = body["metadata"]["name"]
+            claim = by_name.get(name)
+            if claim is not None and claim.set_uid == context.uid and not claim.deleting:
+                continue
+            if claim is None:
+                if not await context.is_still_there(self._cluster, self._world):
+                    return False
+                if await self._create(context, body):
+                    continue
+            await self._take(context, name)
+        return True
+
+    async def delete(self, context: Context, ordinal: int) -> None:
+        """Delete the claims of an instance that was scaled in."""
+        for claim in list(self._world.claims.of_set(context.key).get(ordinal, {}).values()):
+            if claim.set_uid != context.uid or claim.deleting:
+                continue
+            key = (claim.namespace, claim.name)
+            try:
+                answer = await self._cluster.delete(CLAIMS, *key, uid=claim.uid)
+            except Refusal as refusal:
+                if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
+                    raise
+                self._world.claims.store.vanished(key, claim.uid)
+            else:
+                if answer.get("kind") == CLAIMS.kind:
+                    self._world.claims.store.put(answer)
+
+    async def follow(self, context: Context) -> None:
+        """Bring existing claims to what the set says now, size and owner; once per generation unless it fails."""
+        generation = context.scale_set["metadata"]["generation"]
+        if context.memory.claims_generation == generation or not context.scale_set["spec"].get("volumeClaimTemplates"):
+            return
+        refused: list[str] = []
+        for claim, patch in (*claims.retention_patches(context.seen), *claims.expansions(context.seen)):
+            try:
+                answer = await self._cluster.patch(CLAIMS, claim.namespace, claim.name, patch)
+            except Refusal as refusal:
+                if refusal.outcome not in (Outcome.INVALID, Outcome.FORBIDDEN, Outcome.QUOTA):
+                    raise
+                refused.append(refusal.message)
+            else:
+                self._world.claims.store.put(answer)
+        kind = TroubleKind.CLAIM_NOT_EXPANDED
+        if refused:
+            context.memory.troubles.note(kind, refused[0], utc_now())
+        else:
+            context.memory.troubles.clear(kind)
+            context.memory.claims_generation = generation
+
+    async def _create(self, context: Context, body: dict[str, Any]) -> bool:
+        """Whether it was made now; no: one of the name exists."""
+        try:
+            answer = await self._cluster.create(CLAIMS, context.key[0], body)
+        except Refusal as refusal:
+            if refusal.outcome is Outcome.EXISTS:
+                return False
+            raise
+        self._world.claims.store.put(answer)
+        return True
+
+    async def _take(self, context: Context, name: str) -> None:
+        """A claim of the name exists: use it, adopt it, or say why not."""
+        raw = await self._cluster.get(CLAIMS, context.key[0], name)
+        self._world.claims.store.put(raw)
+        judgement = claims.judge(context.scale_set, raw)
+        if judgement is Judgement.ADOPT:
+            answer = await self._cluster.patch(CLAIMS, context.key[0], name, claims.adopt_patch(context.scale_set, raw))
+            self._world.claims.store.put(answer)
+        elif judgement is Judgement.DELETING:
+            raise Unusable(
+                TroubleKind.CREATE_FAILED, f"claim {name} is being deleted; a new one is made when it is gone"
+            )
+        elif judgement is Judgement.FOREIGN:
+            raise Unusable(TroubleKind.CLAIM_CONFLICT, claims.foreign_message(raw, context.scale_set))

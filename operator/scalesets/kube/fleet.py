@@ -1,0 +1,151 @@
+"""The pods and claims of the sets, indexed as the engine wants them: per set, by ordinal, always up to date.
+
+A pod counts as an instance of the set whose UID is its controller's. Pods with a set's label and no controller wait to be adopted.
+The store tells of each change; only what can change a decision wakes the set.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from scalesets.engine.view import Instance
+from scalesets.kube import claims, pods
+from scalesets.kube.cache import Store
+from scalesets.kube.claims import Claim
+from scalesets.kube.pods import Pod
+from scalesets.kube.seen import Key
+
+LOSSES_FORGOTTEN_AFTER = timedelta(minutes=10)
+"""An instance that was Ready for so long begins a new row of losses (docs/rules.md, "Trouble")."""
+
+_NONE: Mapping[Any, Any] = {}
+Wake = Callable[[Key], None]
+Now = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time by the wall clock."""
+    return datetime.now(UTC)
+
+
+class Pods:
+    """All pods with a set's label."""
+
+    def __init__(self, wake: Wake, *, now: Now = utc_now) -> None:
+        self._wake = wake
+        self._now = now
+        self._by_owner: dict[str, dict[int, Instance]] = {}
+        self._losses: dict[str, dict[int, tuple[int, datetime]]] = {}
+        self._orphans: dict[Key, set[str]] = defaultdict(set)
+        self.store: Store[Pod | None] = Store(self._parse, self._changed)
+
+    def instances(self, set_uid: str) -> Mapping[int, Instance]:
+        """The instances of a set by ordinal: a live view, read only."""
+        return self._by_owner.get(set_uid, _NONE)
+
+    def losses(self, set_uid: str) -> Mapping[int, tuple[int, datetime]]:
+        """How often in a row instances were lost, and when last."""
+        return self._losses.get(set_uid, _NONE)
+
+    def orphans(self, key: Key) -> tuple[Pod, ...]:
+        """Pods with the set's label and names that nobody controls."""
+        found = (self.store.get((key[0], name)) for name in sorted(self._orphans.get(key, ())))
+        return tuple(pod for pod in found if pod is not None)
+
+    def forget(self, set_uid: str) -> None:
+        """The set is gone."""
+        self._losses.pop(set_uid, None)
+
+    def _parse(self, raw: dict[str, Any], previous: Pod | None) -> Pod | None:
+        return pods.parse(raw, previous=previous.instance if previous is not None else None, now=self._now())
+
+    def _changed(self, key: Key, before: Pod | None, after: Pod | None) -> None:
+        same = (
+            before is not None and after is not None and (before.uid, before.owner_uid) == (after.uid, after.owner_uid)
+        )
+        if before is not None and not same:
+            self._take_out(key, before)
+        if after is not None:
+            self._put_in(key, after, before)
+        if same and before is not None and after is not None and _same(before.instance, after.instance):
+            return
+        for set_name in {pod.set_name for pod in (before, after) if pod is not None}:
+            self._wake((key[0], set_name))
+
+    def _take_out(self, key: Key, pod: Pod) -> None:
+        if not pod.owner_uid:
+            self._orphans[(key[0], pod.set_name)].discard(key[1])
+            return
+        ours = self._by_owner.get(pod.owner_uid)
+        if ours is None:
+            return
+        known = ours.get(pod.instance.ordinal)
+        if known is not None and known.uid == pod.uid:
+            del ours[pod.instance.ordinal]
+            if not ours:
+                del self._by_owner[pod.owner_uid]
+
+    def _put_in(self, key: Key, pod: Pod, before: Pod | None) -> None:
+        if not pod.owner_uid:
+            self._orphans[(key[0], pod.set_name)].add(key[1])
+            return
+        instance = pod.instance
+        self._by_owner.setdefault(pod.owner_uid, {})[instance.ordinal] = instance
+        was = before.instance if before is not None and before.uid == pod.uid else None
+        if instance.lost and (was is None or not was.lost):
+            self._count_loss(pod.owner_uid, instance.ordinal, was)
+
+    def _count_loss(self, set_uid: str, ordinal: int, before: Instance | None) -> None:
+        now = self._now()
+        losses = self._losses.setdefault(set_uid, {})
+        count, _ = losses.get(ordinal, (0, now))
+        steady = (
+            before is not None and before.ready_since is not None and now - before.ready_since >= LOSSES_FORGOTTEN_AFTER
+        )
+        losses[ordinal] = (1 if steady else count + 1, now)
+
+
+def _same(a: Instance, b: Instance) -> bool:
+    """Whether nothing changed that a decision could rest on (the node and the words of a failure don't matter at once)."""
+    return (
+        a.ready == b.ready
+        and a.started_at == b.started_at
+        and a.failed_to_start == b.failed_to_start
+        and a.deleting_since == b.deleting_since
+        and a.lost == b.lost
+        and a.release is b.release
+        and a.protected == b.protected
+        and a.pending_os_upgrade == b.pending_os_upgrade
+        and a.ready_since == b.ready_since
+    )
+
+
+class Claims:
+    """All claims with a set's label."""
+
+    def __init__(self, wake: Wake) -> None:
+        self._wake = wake
+        self._by_set: dict[Key, dict[int, dict[str, Claim]]] = {}
+        self.store: Store[Claim | None] = Store(lambda raw, _: claims.parse(raw), self._changed)
+
+    def of_set(self, key: Key) -> Mapping[int, Mapping[str, Claim]]:
+        """The claims that carry the set's label: ordinal -> template -> claim. A live view, read only."""
+        return self._by_set.get(key, _NONE)
+
+    def _changed(self, key: Key, before: Claim | None, after: Claim | None) -> None:
+        if before is not None and before.ordinal is not None:
+            ours = self._by_set.get((key[0], before.set_name), {})
+            of_instance = ours.get(before.ordinal, {})
+            known = of_instance.get(before.template)
+            if known is not None and known.uid == before.uid:
+                del of_instance[before.template]
+                if not of_instance:
+                    ours.pop(before.ordinal, None)
+        if after is not None and after.ordinal is not None:
+            ours = self._by_set.setdefault((key[0], after.set_name), {})
+            ours.setdefault(after.ordinal, {})[after.template] = after
+        for set_name in {claim.set_name for claim in (before, after) if claim is not None}:
+            self._wake((key[0], set_name))

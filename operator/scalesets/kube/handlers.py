@@ -1,0 +1,130 @@
+"""What kopf does: the life of the process, and the watches of our kinds (docs/design.md, "What kopf does here").
+
+Only ``on.event`` handlers, which write nothing: each puts the object into the cache, and the cache wakes whom it concerns. kopf keeps no state on
+objects, posts no events and scans nothing; that is why a quiet cluster sees no write of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from typing import Any
+
+import kopf
+
+from scalesets.kube.client import Cluster, connect
+from scalesets.kube.kinds import OURS, Kind
+from scalesets.kube.names import GROUP, VERSION
+from scalesets.kube.runtime import Operator, check_access
+from scalesets.kube.settings import Settings
+from scalesets.kube.stats import Stats
+
+log = logging.getLogger(__name__)
+
+
+class CannotStart(Exception):  # noqa: N818
+    """The operator can't work on this cluster; the message says what to do."""
+
+
+async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseException | None:
+    """Run the operator until it is told to stop. What it answers is why it had to stop by itself, if it did."""
+    stats = Stats()
+    cluster = await connect(stats, kubeconfig=kubeconfig)
+    try:
+        if problem := await check_access(cluster, settings):
+            raise CannotStart(problem)
+        operator = Operator(cluster, settings)
+        _dump_on_signal(stats, settings)
+        await kopf.operator(
+            registry=_registry(operator, cluster),
+            settings=_kopf_settings(),
+            clusterwide=not settings.watched_namespaces,
+            namespaces=settings.watched_namespaces,
+            standalone=True,
+            identity=kopf.Identity(settings.identity) if hasattr(kopf, "Identity") else None,
+            liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None,
+            stop_flag=operator.stopped,
+        )
+        return operator.failure
+    finally:
+        if settings.stats_file is not None:
+            stats.dump(settings.stats_file)
+        await cluster.close()
+
+
+def _registry(operator: Operator, cluster: Cluster) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await _connection(cluster)
+
+    @kopf.on.startup(registry=registry)
+    async def start(**_: Any) -> None:
+        operator.start()
+
+    @kopf.on.cleanup(registry=registry)
+    async def stop(**_: Any) -> None:
+        await operator.stop()
+
+    @kopf.on.probe(registry=registry, id="operator")
+    async def probe(**_: Any) -> dict[str, Any]:
+        return operator.check()
+
+    for kind in OURS:
+        _watch(registry, operator, kind)
+    return registry
+
+
+def _watch(registry: kopf.OperatorRegistry, operator: Operator, kind: Kind) -> None:
+    @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry, id=f"see-{kind.plural}")
+    async def see(event: Any, **_: Any) -> None:
+        operator.seen(kind, event["type"], event["object"])
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _Nothing()
+    settings.process.ultimate_exiting_timeout = 60
+    return settings
+
+
+class _Nothing(kopf.DiffBaseStorage):
+    """kopf compares each object with what it remembers of it; we have no use for that, so there is nothing to compare."""
+
+    def build(self, *, body: Any, extra_fields: Any = None) -> Any:
+        return {}
+
+    def fetch(self, *, body: Any) -> Any:
+        return None
+
+    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
+        pass
+
+
+async def _connection(cluster: Cluster) -> kopf.ConnectionInfo:
+    """The client's configuration as kopf wants it; asked for again when the server refuses a token."""
+    configuration = cluster.configuration
+    key = await configuration.get_api_key_with_prefix("BearerToken", alias="authorization")
+    scheme, _, token = (key or "").rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=cluster.server,
+        ca_path=configuration.ssl_ca_cert,
+        ca_data=None if configuration.ssl_ca_cert else configuration.ca_cert_data,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
+
+
+def _dump_on_signal(stats: Stats, settings: Settings) -> None:
+    path = settings.stats_file
+    if path is not None:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: stats.dump(path))

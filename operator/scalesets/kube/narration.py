@@ -1,0 +1,67 @@
+"""One readable line in the log per decision that does something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from scalesets.engine import ordinals
+from scalesets.engine.decision import (
+    Action,
+    CreateInstance,
+    CreateUpgrade,
+    DeleteClaims,
+    DeleteInstance,
+    DryRun,
+    LabelInstance,
+    Preflight,
+    Write,
+    WriteSetStatus,
+    WriteUpgradeStatus,
+)
+
+
+def of_writes(writes: Iterable[Write]) -> str:
+    """What is stored, in words."""
+    return ", ".join(_write(write) for write in writes)
+
+
+def of_actions(actions: Sequence[Action]) -> str:
+    """What is done to instances, in words: ``create 0-3; delete 4-7 (Upgrade)``."""
+    groups: dict[str, list[int]] = {}
+    for action in actions:
+        groups.setdefault(_action(action), []).append(action.ordinal)
+    parts = []
+    for words, members in groups.items():
+        verb, _, why = words.partition(" ")
+        parts.append(f"{verb} {ordinals.render(members)}" + (f" ({why})" if why else ""))
+    return "; ".join(parts)
+
+
+def _write(write: Write) -> str:
+    match write:
+        case WriteSetStatus(urgent=urgent):
+            return "status" if urgent else "counts"
+        case WriteUpgradeStatus(name=name, status=status):
+            batch = status.running_batch
+            where = f" batch {batch.number} = {ordinals.render(batch.members)}" if batch is not None else ""
+            return f"{name} {status.code.value}{where}" + (f" waiting for {status.waiting}" if status.waiting else "")
+        case CreateUpgrade(name=name):
+            return f"create {name}"
+        case DryRun(ordinal=ordinal):
+            return f"dry-run {ordinal}"
+        case Preflight():
+            return "preflight"
+        case _:
+            return f"{type(write).__name__} {write.name}"
+
+
+def _action(action: Action) -> str:
+    match action:
+        case CreateInstance(release=release):
+            return f"create {release.image_version}"
+        case DeleteInstance(reason=reason):
+            return f"delete {reason}"
+        case LabelInstance():
+            return "label"
+        case DeleteClaims():
+            return "delete-claims"

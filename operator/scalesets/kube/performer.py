@@ -1,0 +1,215 @@
+"""Performs one action of a decision: creates, deletes and labels instances (docs/design.md, "The shape").
+
+Every delete and patch carries the UID it was decided for. The answer of each write goes into the cache at once, so that
+a lagging watch can't make the operator act twice. What fails becomes trouble of the set, for the next decision and its reader.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from scalesets.engine.decision import Action, CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
+from scalesets.engine.view import TroubleKind
+from scalesets.kube import pods
+from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.context import Context
+from scalesets.kube.disks import Disks, Unusable
+from scalesets.kube.fleet import utc_now
+from scalesets.kube.kinds import PODS
+from scalesets.kube.seen import Key
+from scalesets.kube.world import World
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY, LONGEST_RETRY = timedelta(milliseconds=100), timedelta(seconds=30)
+
+_OF_ONE = (
+    TroubleKind.QUOTA,
+    TroubleKind.CREATE_FAILED,
+    TroubleKind.NAME_CONFLICT,
+    TroubleKind.CLAIM_CONFLICT,
+    TroubleKind.IMAGE_MISSING,
+)
+
+
+class Performer:
+    """Performs actions. ``again(key, seconds)`` asks for another look at a set."""
+
+    def __init__(self, cluster: Cluster, world: World, *, again: Callable[[Key, float], None]) -> None:
+        self._cluster = cluster
+        self._world = world
+        self._again = again
+        self.disks = Disks(cluster, world)
+
+    async def perform(self, context: Context, action: Action) -> None:
+        """Do it; a failure is remembered and tried again by a later decision."""
+        memory = context.memory
+        try:
+            if isinstance(action, CreateInstance):
+                await self._create(context, action)
+            elif isinstance(action, DeleteInstance):
+                await self._delete(context, action)
+            elif isinstance(action, LabelInstance):
+                await self._label(context, action)
+            else:
+                await self.disks.delete(context, action.ordinal)
+        except Refusal as refusal:
+            if refusal.outcome is Outcome.FENCED:
+                return
+            self._failed(context, action, refusal)
+        else:
+            memory.retries.pop(action.ordinal, None)
+            if memory.batch_since is not None and isinstance(action, DeleteInstance | LabelInstance):
+                self._cluster.stats.next_batch_touched(memory.batch_since)
+                memory.batch_since = None
+
+    async def _create(self, context: Context, action: CreateInstance) -> None:
+        release, ordinal = action.release, action.ordinal
+        images = context.images(release)
+        if isinstance(images, str):
+            self._trouble(context, TroubleKind.IMAGE_MISSING, images, ordinal)
+            return
+        try:
+            if not await self.disks.ensure(context, ordinal):
+                return
+        except Unusable as unusable:
+            self._trouble(context, unusable.kind, unusable.message, ordinal)
+            return
+        body = context.template(release.model).build(ordinal, release, images)
+        try:
+            raw = await self._cluster.create(PODS, context.key[0], body)
+        except Refusal as refusal:
+            await self._not_created(context, action, refusal)
+            return
+        self._world.pods.store.put(raw)
+        troubles = context.memory.troubles
+        if troubles:
+            troubles.clear(*_OF_ONE, ordinal=ordinal)
+            troubles.clear(TroubleKind.TEMPLATE_REFUSED, model=release.model)
+
+    async def _not_created(self, context: Context, action: CreateInstance, refusal: Refusal) -> None:
+        if refusal.outcome is Outcome.EXISTS:
+            await self._look_at(context, action.ordinal)
+        elif refusal.outcome is Outcome.QUOTA:
+            self._trouble(context, TroubleKind.QUOTA, refusal.message, action.ordinal)
+        elif refuses_template(refusal):
+            self._trouble(context, TroubleKind.TEMPLATE_REFUSED, refusal.message, None, model=action.release.model)
+        elif refusal.outcome is Outcome.FENCED:
+            raise refusal
+        else:
+            wait = timedelta(seconds=refusal.retry_after) if refusal.retry_after else None
+            self._trouble(context, TroubleKind.CREATE_FAILED, refusal.message, action.ordinal, wait=wait)
+
+    async def _look_at(self, context: Context, ordinal: int) -> None:
+        """A pod of the name exists already: ours after all, an orphan, or somebody else's."""
+        name = context.view.instance_name(ordinal)
+        try:
+            raw = await self._cluster.get(PODS, context.key[0], name)
+        except Refusal as refusal:
+            if refusal.outcome is not Outcome.MISSING:
+                raise
+            self._again(context.key, 0.0)
+            return
+        self._world.pods.store.put(raw)
+        pod = pods.parse(raw, previous=None, now=utc_now())
+        if pod is None or pod.owner_uid not in ("", context.uid) or pod.set_name != context.view.name:
+            message = f"pod {name} is not an instance of this set: delete it, and the instance is made"
+            self._trouble(context, TroubleKind.NAME_CONFLICT, message, ordinal)
+        else:
+            context.memory.troubles.clear(TroubleKind.NAME_CONFLICT, ordinal=ordinal)
+            self._again(context.key, 0.0)
+
+    async def _delete(self, context: Context, action: DeleteInstance) -> None:
+        key = (context.key[0], context.view.instance_name(action.ordinal))
+        try:
+            answer = await self._cluster.delete(PODS, *key, uid=action.uid)
+        except Refusal as refusal:
+            if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
+                raise
+            self._world.pods.store.vanished(key, action.uid)
+        else:
+            if answer.get("kind") == PODS.kind:
+                self._world.pods.store.put(answer)
+
+    async def _label(self, context: Context, action: LabelInstance) -> None:
+        key = (context.key[0], context.view.instance_name(action.ordinal))
+        try:
+            raw = await self._cluster.patch(PODS, *key, pods.label_patch(action.uid, action.labels, action.annotations))
+        except Refusal as refusal:
+            if refusal.outcome is not Outcome.MISSING:
+                raise
+            self._world.pods.store.vanished(key, action.uid)
+        else:
+            self._world.pods.store.put(raw)
+
+    async def adopt(self, context: Context) -> bool:
+        """Become the owner of pods of this set that nobody controls (after ``--cascade=orphan``). Whether there were any."""
+        found = [p for p in self._world.pods.orphans(context.key) if p.instance.deleting_since is None]
+        for pod in found:
+            try:
+                raw = await self._cluster.patch(
+                    PODS, pod.namespace, pod.name, pods.adoption_patch(context.scale_set, pod)
+                )
+            except Refusal as refusal:
+                if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT, Outcome.INVALID):
+                    raise
+                self._world.pods.store.vanished((pod.namespace, pod.name), pod.uid)
+            else:
+                self._world.pods.store.put(raw)
+        return bool(found)
+
+    def _trouble(
+        self,
+        context: Context,
+        kind: TroubleKind,
+        message: str,
+        ordinal: int | None,
+        *,
+        model: str = "",
+        wait: timedelta | None = None,
+    ) -> None:
+        now = utc_now()
+        until = context.memory.troubles.note(kind, message, now, ordinal=ordinal, model=model, wait=wait)
+        log.debug("%s/%s: %s: %s", *context.key, kind.value, message)
+        self._again(context.key, (until - now).total_seconds())
+
+    def _failed(self, context: Context, action: Action, refusal: Refusal) -> None:
+        now = utc_now()
+        failures, _ = context.memory.retries.get(action.ordinal, (0, now))
+        wait = min(FIRST_RETRY * 2 ** min(failures, 20), LONGEST_RETRY)
+        if refusal.retry_after:
+            wait = max(wait, timedelta(seconds=refusal.retry_after))
+        context.memory.retries[action.ordinal] = (failures + 1, now + wait)
+        name = context.view.instance_name(action.ordinal)
+        log.warning(
+            "%s/%s: %s not done, again in %s s: %s", context.key[0], name, _verb(action), wait.total_seconds(), refusal
+        )
+        self._again(context.key, wait.total_seconds())
+
+
+def refuses_template(refusal: Refusal) -> bool:
+    """Whether the server refuses this pod for what it is, whoever sends it and whenever."""
+    if refusal.outcome is Outcome.INVALID:
+        return "does not support dry run" not in refusal.message
+    if refusal.outcome is Outcome.FORBIDDEN:
+        ours = "User " in refusal.message and " cannot " in refusal.message  # our own rights, not the pod
+        return not ours and "is being terminated" not in refusal.message
+    return False
+
+
+def held_back(context: Context, ordinal: int, now: datetime) -> datetime | None:
+    """Until when nothing is to be tried on the instance, after a failure."""
+    failed = context.memory.retries.get(ordinal)
+    return failed[1] if failed is not None and failed[1] > now else None
+
+
+def _verb(action: Action) -> str:
+    verbs = {
+        CreateInstance: "create",
+        DeleteInstance: "delete",
+        LabelInstance: "label",
+        DeleteClaims: "delete of claims",
+    }
+    return verbs[type(action)]

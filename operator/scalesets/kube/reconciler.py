@@ -1,0 +1,312 @@
+"""One look at one object: gather what is known, decide, write, act (docs/design.md, "The shape").
+
+The decision itself is the engine's; here is what surrounds it: how often, from what, and what becomes of its answer. Status writes
+that only inform are held back, so that a batch costs at most four of them however many instances it has.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from scalesets.engine.decide import decide
+from scalesets.engine.decision import Action, Decision, Write, WriteSetStatus, WriteUpgradeStatus
+from scalesets.engine.view import SetView
+from scalesets.kube import catalogues, models, narration, upgrades, views
+from scalesets.kube.actions import ActionPool
+from scalesets.kube.cache import Store
+from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
+from scalesets.kube.context import Context
+from scalesets.kube.fleet import utc_now
+from scalesets.kube.kinds import EXTENSIONS, IMAGES, NODES, REVISIONS, UPGRADES, Kind
+from scalesets.kube.names import FINALIZER, LABEL_NODE_ZONE, Raw
+from scalesets.kube.performer import Performer, held_back
+from scalesets.kube.queue import Again
+from scalesets.kube.recorder import Recorder
+from scalesets.kube.seen import Key, Seen
+from scalesets.kube.settings import Settings
+from scalesets.kube.world import Memory, Topic, Work, World
+from scalesets.kube.writes import Result, Writer, refresh
+
+log = logging.getLogger(__name__)
+
+SHARE_OF_TIME = 8
+"""Decisions about one set take at most one part in so many of the time while events pour in."""
+SHORTEST_SETTLE, LONGEST_SETTLE = 0.005, 0.1
+COUNTS_EVERY, COUNTS_EVERY_IN_BATCH = 1.0, 10.0
+"""Seconds between status writes of mere counts: outside of batches, and after the first within one batch."""
+
+
+class Reconciler:
+    """The work of the queue."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        world: World,
+        settings: Settings,
+        recorder: Recorder,
+        *,
+        again: Callable[[Work, float], None],
+    ) -> None:
+        self._cluster = cluster
+        self._world = world
+        self._settings = settings
+        self._recorder = recorder
+        self._again = again
+        self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
+        self._writer = Writer(cluster, world, settings, recorder)
+        self.pool: ActionPool[Context] = ActionPool(
+            self._performer.perform,
+            lambda context: again(Work(Topic.SCALE_SET, *context.key), 0.0),
+            concurrency=settings.concurrency,
+        )
+        self._woken: dict[Work, float] = {}
+
+    def woken(self, work: Work) -> None:
+        """Something about the key changed just now."""
+        self._woken[work] = time.monotonic()
+
+    async def look(self, work: Work) -> Again:
+        """Look at one object and do what is due."""
+        key = (work.namespace, work.name)
+        try:
+            if work.topic is Topic.SCALE_SET:
+                return await self._look_at_set(work, key)
+            if work.topic is Topic.IMAGE:
+                return await self._look_at_catalogue(IMAGES, self._world.images, key)
+            return await self._look_at_catalogue(EXTENSIONS, self._world.extensions, key)
+        except Refusal as refusal:
+            if refusal.outcome is Outcome.FENCED:
+                return Again()
+            log.warning("%s: tried again later: %s", work, refusal)
+            return Again(failed=True)
+
+    # ------------------------------------------------------------------ scale sets
+
+    async def _look_at_set(self, work: Work, key: Key) -> Again:
+        woken = self._woken.pop(work, None)
+        seen = self._world.see(key, utc_now())
+        if seen is None:
+            await self._let_go(key)
+            return Again()
+        memory = self._world.memory(seen.scale_set["metadata"]["uid"])
+        if await self._learn_zones(seen, memory) or await self._store_model(seen):
+            return Again(at_once=True)
+        started = time.monotonic()
+        now = utc_now()
+        seen = self._world.see(key, now)
+        if seen is None:
+            return Again(at_once=True)
+        view = views.build(seen, settings=self._settings)
+        built = time.monotonic()
+        decision = decide(view, now)
+        ended = time.monotonic()
+        self._cluster.stats.sample("build_view", (built - started) * 1000)
+        self._cluster.stats.sample("decide", (ended - built) * 1000)
+        settle = min(max((ended - started) * SHARE_OF_TIME, SHORTEST_SETTLE), LONGEST_SETTLE)
+        context = Context(key, seen, view, memory)
+        _remember_limit(memory, decision, now)
+        if not view.deleting and (await self._performer.adopt(context)):
+            return Again(at_once=True)
+        return await self._carry_out(context, decision, now, settle=settle, since=woken or started)
+
+    async def _carry_out(
+        self, context: Context, decision: Decision, now: datetime, *, settle: float, since: float
+    ) -> Again:
+        writes, later = self._worth_writing(context, decision.writes)
+        actions, held = _ready(context, decision.actions, now)
+        self._tell(context, writes, actions)
+        result = await self._writer.perform(context, writes) if writes else Result.DONE
+        if result is Result.RETRY:
+            self.pool.want(context.uid, context, ())
+            return Again(failed=True)
+        if result is Result.LOOK_AGAIN:
+            return Again(at_once=True)
+        self.pool.want(context.uid, context, actions)
+        if result is Result.TROUBLE:
+            return Again(at_once=True)
+        if _begins_batch(context.view, writes) and context.memory.batch_since is None:
+            context.memory.batch_since = since
+        for event in decision.events:
+            self._recorder.tell(context.scale_set, event)
+        if writes:
+            return Again(at_once=True, settle=settle)
+        if not actions and not context.view.deleting:
+            await self._tidy(context)
+        times = [t for t in (decision.look_again, held) if t is not None]
+        after = min(((t - utc_now()).total_seconds() for t in times), default=None)
+        if later is not None:
+            after = later if after is None else min(after, later)
+        return Again(after=after, settle=settle)
+
+    def _worth_writing(self, context: Context, writes: Sequence[Write]) -> tuple[list[Write], float | None]:
+        """The writes without those of mere counts that can wait, and in how many seconds they are due."""
+        if not any(isinstance(w, WriteSetStatus) and not w.urgent for w in writes):
+            if any(isinstance(w, WriteSetStatus) for w in writes):
+                context.memory.told = (*_batch(context.view), time.monotonic())
+            return list(writes), None
+        upgrade, number = _batch(context.view)
+        told_upgrade, told_number, told_at = context.memory.told
+        in_same_batch = number and (upgrade, number) == (told_upgrade, told_number)
+        wait = told_at + (COUNTS_EVERY_IN_BATCH if in_same_batch else COUNTS_EVERY) - time.monotonic()
+        if wait > 0:
+            return [w for w in writes if not isinstance(w, WriteSetStatus)], wait
+        context.memory.told = (upgrade, number, time.monotonic())
+        return list(writes), None
+
+    def _tell(self, context: Context, writes: Sequence[Write], actions: Sequence[Action]) -> None:
+        if not log.isEnabledFor(logging.INFO):
+            return
+        fresh = self.pool.fresh(context.uid, actions)
+        parts = [part for part in (narration.of_writes(writes), narration.of_actions(fresh)) if part]
+        if parts:
+            log.info("%s/%s: %s", *context.key, " → ".join(parts))
+
+    async def _tidy(self, context: Context) -> None:
+        """What can wait until nothing else is to be done: claims to expand, models that nothing uses."""
+        await self._performer.disks.follow(context)
+        if context.view.status.current_upgrade:
+            return
+        used = models.in_use(context.view)
+        for name in models.prune(context.seen.revisions.values(), used):
+            raw = self._world.revisions.get((context.key[0], name))
+            if raw is not None:
+                await self._delete_revision(raw)
+
+    async def _delete_revision(self, raw: Raw) -> None:
+        metadata = raw["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        try:
+            await self._cluster.delete(REVISIONS, *key, uid=metadata["uid"])
+        except Refusal as refusal:
+            if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
+                raise
+        self._world.revisions.vanished(key, metadata["uid"])
+
+    async def _learn_zones(self, seen: Seen, memory: Memory) -> bool:
+        """Look once whether nodes carry the labels of the set's zones, if its status doesn't know yet."""
+        zones = seen.scale_set["spec"].get("zones")
+        known = (seen.scale_set.get("status") or {}).get("zonesBacked")
+        if not zones or known is not None or memory.zones_backed is not None:
+            return False
+        selector = f"{LABEL_NODE_ZONE} in ({','.join(zones)})"
+        async for nodes, _ in self._cluster.pages(NODES, selector=selector, page=1):
+            memory.zones_backed = bool(nodes)
+            break
+        return True
+
+    async def _store_model(self, seen: Seen) -> bool:
+        """Store the set's model if it is a new one."""
+        if seen.scale_set["metadata"].get("deletionTimestamp"):
+            return False
+        body = models.resolve(seen).create
+        if body is None:
+            return False
+        namespace = seen.scale_set["metadata"]["namespace"]
+        try:
+            raw = await self._cluster.create(REVISIONS, namespace, body)
+        except Refusal as refusal:
+            if refusal.outcome is not Outcome.EXISTS:
+                raise
+            raw = await self._take_over_model(seen, body["metadata"]["name"])
+        self._world.revisions.put(raw)
+        return True
+
+    async def _take_over_model(self, seen: Seen, name: str) -> dict[str, Any]:
+        """The model exists already: as its cache entry is late, or because a set of this name left it behind."""
+        metadata = seen.scale_set["metadata"]
+        raw = await self._cluster.get(REVISIONS, metadata["namespace"], name)
+        controllers = [o["uid"] for o in raw["metadata"].get("ownerReferences") or () if o.get("controller")]
+        if not controllers:
+            patch = models.adoption_patch(seen.scale_set, raw)
+            return await self._cluster.patch(REVISIONS, metadata["namespace"], name, patch)
+        if controllers != [metadata["uid"]]:
+            message = f"ControllerRevision {name} belongs to an earlier set of this name; waiting until it is gone"
+            raise Refusal(Outcome.CONFLICT, message)
+        return raw
+
+    async def _let_go(self, key: Key) -> None:
+        """The set doesn't exist: RollingUpgrades that are being deleted must not wait for it."""
+        for upgrade in self._world.upgrades_of(key):
+            metadata = upgrade["metadata"]
+            if not metadata.get("deletionTimestamp") or FINALIZER not in (metadata.get("finalizers") or ()):
+                continue
+            version = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+            try:
+                await self._cluster.patch(
+                    UPGRADES, key[0], metadata["name"], [version, *upgrades.release_patch(upgrade)], how=JSON_PATCH
+                )
+                self._world.upgrades.vanished((key[0], metadata["name"]), metadata["uid"])
+            except Refusal as refusal:
+                if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
+                    raise
+                await refresh(self._cluster, self._world.upgrades, UPGRADES, (key[0], metadata["name"]))
+
+    # ------------------------------------------------------- images and extensions
+
+    async def _look_at_catalogue(self, kind: Kind, store: Store[Raw], key: Key) -> Again:
+        raw = store.get(key)
+        if raw is None or raw["metadata"].get("deletionTimestamp"):
+            return Again()
+        now = utc_now()
+        status, look_again = catalogues.describe(
+            raw,
+            self._world.catalogue(store, key[0]),
+            locations=self._world.locations(),
+            settings=self._settings,
+            now=now,
+        )
+        if status is not None:
+            version = raw["metadata"]["resourceVersion"]
+            try:
+                store.put(await self._cluster.write_status(kind, *key, status, version=version))
+            except Refusal as refusal:
+                if refusal.outcome not in (Outcome.CONFLICT, Outcome.MISSING):
+                    raise
+                await refresh(self._cluster, store, kind, key)
+                return Again(at_once=True)
+        return Again(after=(look_again - now).total_seconds() if look_again is not None else None)
+
+
+def _ready(context: Context, actions: Sequence[Action], now: datetime) -> tuple[list[Action], datetime | None]:
+    """The actions that may be tried now, and when the next of the others may."""
+    if not context.memory.retries:
+        return list(actions), None
+    ready: list[Action] = []
+    times: list[datetime] = []
+    for action in actions:
+        until = held_back(context, action.ordinal, now)
+        if until is None:
+            ready.append(action)
+        else:
+            times.append(until)
+    return ready, min(times, default=None)
+
+
+def _remember_limit(memory: Memory, decision: Decision, now: datetime) -> None:
+    """Since when the set has been within its limit of unhealthy instances (O11)."""
+    if not decision.within_limit:
+        memory.within_limit_since = None
+    elif memory.within_limit_since is None:
+        memory.within_limit_since = now
+
+
+def _batch(view: SetView) -> tuple[str, int]:
+    """The running batch: its upgrade's name and its number; 0 without one."""
+    upgrade = view.current_upgrade
+    batch = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
+    return (upgrade.name, batch.number) if upgrade is not None and batch is not None else ("", 0)
+
+
+def _begins_batch(view: SetView, writes: Sequence[Write]) -> bool:
+    """Whether the writes ended a batch and began the next."""
+    name, number = _batch(view)
+    for write in writes:
+        if isinstance(write, WriteUpgradeStatus) and write.name == name:
+            after = write.status.running_batch
+            return after is not None and after.number > number > 0
+    return False

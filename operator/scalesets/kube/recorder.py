@@ -1,0 +1,100 @@
+"""Events on a ScaleSet: what people look for with `kubectl describe`, best effort.
+
+Events never hold anything up: they are posted in the background, the same one within ten minutes once, and the oldest are dropped
+when the API server is slower than we are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import OrderedDict, deque
+from datetime import UTC, datetime
+from typing import Any
+
+from scalesets.engine.decision import Event
+from scalesets.kube.client import Cluster, Refusal
+from scalesets.kube.kinds import EVENTS, SCALE_SETS
+from scalesets.kube.names import FIELD_MANAGER, Raw
+
+log = logging.getLogger(__name__)
+
+SAME_WITHIN = 600.0
+_MOST_WAITING = 500
+_MOST_REMEMBERED = 2_000
+_LONGEST_NOTE = 1024
+
+
+class Recorder:
+    """Posts events, one at a time."""
+
+    def __init__(self, cluster: Cluster, identity: str) -> None:
+        self._cluster = cluster
+        self._identity = identity[:128]
+        self._waiting: deque[tuple[str, dict[str, Any]]] = deque(maxlen=_MOST_WAITING)
+        self._told: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._more = asyncio.Event()
+        self._count = 0
+
+    def tell(self, scale_set: Raw, event: Event) -> None:
+        """Post the event unless the same was told a short while ago."""
+        metadata = scale_set["metadata"]
+        same = (metadata["uid"], event.reason, event.message)
+        now = time.monotonic()
+        if now - self._told.get(same, -SAME_WITHIN) < SAME_WITHIN:
+            return
+        self._told[same] = now
+        self._told.move_to_end(same)
+        while len(self._told) > _MOST_REMEMBERED:
+            self._told.popitem(last=False)
+        self._waiting.append((metadata["namespace"], self._body(metadata, event)))
+        self._more.set()
+
+    async def run(self) -> None:
+        """Post what is told, until cancelled."""
+        while True:
+            await self._more.wait()
+            self._more.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Post all that waits."""
+        while self._waiting:
+            namespace, body = self._waiting.popleft()
+            try:
+                await self._cluster.create(EVENTS, namespace, body)
+            except Refusal as refusal:
+                log.debug("event %s not posted: %s", body["reason"], refusal)
+
+    async def close(self, seconds: float = 2.0) -> None:
+        """Post what is left, if that is quick."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.flush()
+
+    def _body(self, metadata: Raw, event: Event) -> dict[str, Any]:
+        self._count += 1
+        now = datetime.now(UTC)
+        note = event.message if len(event.message) <= _LONGEST_NOTE else event.message[: _LONGEST_NOTE - 1] + "…"
+        unique = f"{time.time_ns():x}{self._count % 256:02x}"
+        return {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": f"{metadata['name']}.{unique}", "namespace": metadata["namespace"]},
+            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "reportingController": f"scalesets.dev/{FIELD_MANAGER}",
+            "reportingInstance": self._identity,
+            "action": event.reason,
+            "reason": event.reason,
+            "note": note,
+            "type": "Warning" if event.warning else "Normal",
+            "regarding": {
+                "apiVersion": SCALE_SETS.api_version,
+                "kind": SCALE_SETS.kind,
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata["uid"],
+            },
+        }

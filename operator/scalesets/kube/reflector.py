@@ -1,0 +1,144 @@
+"""Keeps a store the same as the API server for one kind: list, then watch, for ever (docs/design.md, "What kopf does here").
+
+The bytes of the watch are split into lines and decoded once per event; the store turns them into what it keeps. What a list
+doesn't hold any more is taken out of the store (nobody else tells after a gap). A 410 means list again; a dropped or silent
+connection means watch again from the last version seen, with back-off and jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Any, Protocol
+
+import aiohttp
+import orjson
+
+from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.kinds import Kind
+
+log = logging.getLogger(__name__)
+
+WATCH_SECONDS = 300
+"""How long the server holds a watch; spread a little, so that not all end at once."""
+SILENCE_SECONDS = 90.0
+"""Bookmarks come about once a minute. A watch without a byte for longer is dead, whatever TCP says."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
+
+
+class Listing(Protocol):
+    """One listing of all objects, page by page."""
+
+    def add(self, raw: dict[str, Any]) -> None:
+        """An object that is there."""
+
+    def end(self, version: int) -> None:
+        """That was all, as of this resourceVersion: what was not named is gone."""
+
+
+class Sink(Protocol):
+    """What a reflector feeds."""
+
+    def listing(self, namespace: str) -> Listing:
+        """All objects (of the namespace, if named) are about to be listed."""
+
+    def put(self, raw: dict[str, Any]) -> Any:
+        """An object was added or changed."""
+
+    def gone(self, raw: dict[str, Any]) -> Any:
+        """An object was deleted."""
+
+
+class Reflector:
+    """List and watch of one kind in one namespace ("" for all)."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        kind: Kind,
+        sink: Sink,
+        *,
+        namespace: str = "",
+        selector: str = "",
+        silence: float = SILENCE_SECONDS,
+    ) -> None:
+        self._cluster = cluster
+        self._kind = kind
+        self._sink = sink
+        self._namespace = namespace
+        self._selector = selector
+        self._silence = silence
+        self._version = ""
+        self.synced = asyncio.Event()
+        self.lists = 0
+        self.events = 0
+
+    def __str__(self) -> str:
+        return f"{self._kind.plural} in {self._namespace or 'all namespaces'}"
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled. Only a refusal that waiting can't mend ends it (as an exception)."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                if not self._version:
+                    await self._list()
+                if await self._watch():
+                    pause = _FIRST_PAUSE
+                    continue
+            except Refusal as refusal:
+                if refusal.outcome is Outcome.GONE:
+                    log.info("%s: the last version seen is too old, listing again", self)
+                    self._version = ""
+                    continue
+                log.warning("%s: %s; again in %.1f s", self, refusal, pause)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                log.info("%s: watch broken (%s); again in %.1f s", self, error or type(error).__name__, pause)
+            await asyncio.sleep(pause * random.uniform(0.75, 1.25))
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _list(self) -> None:
+        listing = self._sink.listing(self._namespace)
+        version = "0"
+        async for items, version in self._cluster.pages(self._kind, self._namespace, selector=self._selector):
+            for item in items:
+                listing.add(item)
+        listing.end(int(version))
+        self._version = version
+        self.lists += 1
+        self.synced.set()
+
+    async def _watch(self) -> bool:
+        """Follow one watch to its end. True when it brought anything."""
+        before = self.events
+        seconds = int(WATCH_SECONDS * random.uniform(0.8, 1.2))
+        opened = self._cluster.watch(
+            self._kind,
+            self._namespace,
+            selector=self._selector,
+            version=self._version,
+            seconds=seconds,
+            silence=self._silence,
+        )
+        async with opened as chunks:
+            rest = b""
+            async for chunk in chunks:
+                *lines, rest = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
+                for line in lines:
+                    if line:
+                        self._event(orjson.loads(line))
+        return self.events > before
+
+    def _event(self, event: dict[str, Any]) -> None:
+        kind, raw = event["type"], event["object"]
+        if kind == "ERROR":
+            code = raw.get("code") or 500
+            outcome = Outcome.GONE if code == 410 else Outcome.BUSY
+            raise Refusal(outcome, raw.get("message") or "the watch ended with an error", status=code)
+        self.events += 1
+        if kind == "DELETED":
+            self._sink.gone(raw)
+        elif kind != "BOOKMARK":
+            self._sink.put(raw)
+        self._version = raw["metadata"]["resourceVersion"]

@@ -1,0 +1,200 @@
+"""The running operator: who leads, what is watched, and the work that follows from it.
+
+Every replica keeps kopf's watches of our kinds. The one that wins the Lease reads sets and upgrades, *then* lists pods and claims, then
+decides (docs/design.md, "What kopf does here"). When it can't know the truth any more it stops: ``failure`` says why, and the process
+ends and starts anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.kinds import CLAIMS, OURS, PODS, REVISIONS, Kind
+from scalesets.kube.lease import LeadershipLost, Lease
+from scalesets.kube.names import LABEL_SET
+from scalesets.kube.queue import WorkQueue
+from scalesets.kube.reconciler import Reconciler
+from scalesets.kube.recorder import Recorder
+from scalesets.kube.reflector import Reflector, Sink
+from scalesets.kube.settings import Settings
+from scalesets.kube.world import Work, World
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 60.0
+"""kopf's watches don't tell what was deleted while they were interrupted; so our kinds are listed now and then."""
+
+
+class Operator:
+    """One operator on one cluster. ``start`` it in a running event loop; ``stopped`` is set when it can't go on."""
+
+    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+        self._cluster = cluster
+        self._settings = settings
+        self.world = World(settings, self._wake)
+        self._recorder = Recorder(cluster, settings.identity)
+        self._reconciler = Reconciler(cluster, self.world, settings, self._recorder, again=self._again)
+        self._queue: WorkQueue[Work] = WorkQueue(self._reconciler.look)
+        self._lease = Lease(
+            cluster, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity
+        )
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._sweep_soon = asyncio.Event()
+        self.leading = False
+        self.failure: BaseException | None = None
+        self.stopped = asyncio.Event()
+
+    # ------------------------------------------------------------------ life cycle
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        if self._settings.leader_election:
+            self._cluster.may_write = self._lease.may_write
+        self._spawn(self._lead(), "leader")
+
+    async def stop(self) -> None:
+        """Finish the writes that are under way, send no new ones, and let the next operator lead."""
+        await self._queue.stop()
+        await self._reconciler.pool.drain()
+        if self.leading:
+            await self._recorder.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._settings.leader_election:
+            await self._lease.release()
+
+    def check(self) -> dict[str, Any]:
+        """For the liveness probe; raises when the operator is not well."""
+        if self.failure is not None:
+            raise RuntimeError(f"stopping: {self.failure}")
+        return {"leading": self.leading, "scaleSets": len(self.world.sets), "pods": len(self.world.pods.store)}
+
+    async def _lead(self) -> None:
+        if self._settings.leader_election:
+            await self._lease.win()
+            self._spawn(self._lease.keep(), "lease")
+        self._cluster.stats.mark("leading")
+        await self._sweep()
+        await self._follow()
+        self._cluster.stats.mark("synced")
+        log.info(
+            "ready: %d scale sets, %d pods, %d claims",
+            len(self.world.sets),
+            len(self.world.pods.store),
+            len(self.world.claims.store),
+        )
+        self.leading = True
+        self._queue.start()
+        self._spawn(self._recorder.run(), "events")
+        await self._keep_swept()
+
+    async def _follow(self) -> None:
+        """Keep pods, claims and models the same as the API server; returns when all were listed."""
+        sinks: list[tuple[Kind, Sink]] = [
+            (PODS, self.world.pods.store),
+            (CLAIMS, self.world.claims.store),
+            (REVISIONS, self.world.revisions),
+        ]
+        reflectors = [
+            Reflector(self._cluster, kind, sink, namespace=namespace, selector=LABEL_SET)
+            for kind, sink in sinks
+            for namespace in self._settings.namespaces or ("",)
+        ]
+        for reflector in reflectors:
+            self._spawn(reflector.run(), str(reflector))
+        for reflector in reflectors:
+            await reflector.synced.wait()
+
+    # ------------------------------------------------------------------ our own kinds
+
+    def seen(self, kind: Kind, event_type: str | None, raw: dict[str, Any]) -> None:
+        """kopf saw one of our objects; ``event_type`` is None when it was listed."""
+        store = self.world.store_of(kind)
+        raw.setdefault("apiVersion", kind.api_version)
+        raw.setdefault("kind", kind.kind)
+        if event_type == "DELETED":
+            store.gone(raw)
+            return
+        store.put(raw)
+        if event_type is None:
+            self._sweep_soon.set()
+
+    async def _keep_swept(self) -> None:
+        while True:
+            self._sweep_soon.clear()
+            try:
+                async with asyncio.timeout(SWEEP_SECONDS):
+                    await self._sweep_soon.wait()
+                await asyncio.sleep(1.0)  # a list brings many objects: one sweep for all
+            except TimeoutError:
+                pass
+            try:
+                await self._sweep()
+            except Refusal as refusal:
+                log.warning("could not list our objects, tried again: %s", refusal)
+
+    async def _sweep(self) -> None:
+        """Make the stores of our kinds the same as the API server."""
+        namespaces = self._settings.watched_namespaces or ("",)
+        for kind in OURS:
+            store = self.world.store_of(kind)
+            for namespace in namespaces:
+                listing = store.listing(namespace)
+                version = "0"
+                async for items, version in self._cluster.pages(kind, namespace):
+                    for item in items:
+                        listing.add(item)
+                listing.end(int(version))
+
+    # ------------------------------------------------------------------ the queue
+
+    def _wake(self, work: Work) -> None:
+        self._reconciler.woken(work)
+        self._queue.add(work)
+
+    def _again(self, work: Work, seconds: float) -> None:
+        if seconds <= 0:
+            self._queue.add(work)
+        else:
+            self._queue.add_after(work, seconds)
+
+    # ------------------------------------------------------------------ tasks
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception() or RuntimeError(f"{task.get_name()} ended")
+        if self.failure is None:
+            self.failure = error
+            log.error("stopping, because %s: %s", task.get_name(), error, exc_info=error if _is_bug(error) else None)
+            self.stopped.set()
+
+
+def _is_bug(error: BaseException) -> bool:
+    return not isinstance(error, LeadershipLost | Refusal)
+
+
+async def check_access(cluster: Cluster, settings: Settings) -> str:
+    """Whether our kinds can be read at all: "" or what is wrong and what to do about it."""
+    for kind in OURS:
+        try:
+            async for _ in cluster.pages(kind, next(iter(settings.watched_namespaces), ""), page=1):
+                break
+        except Refusal as refusal:
+            if refusal.outcome is Outcome.MISSING:
+                return f"{cluster.server} doesn't know {kind.plural}.{kind.api_version.split('/')[0]}: install the CRDs (kubectl apply -f crds/)"
+            if refusal.outcome is Outcome.FORBIDDEN:
+                return f"not allowed to list {kind.plural}: {refusal.message}. Bind the ClusterRole scaleset-operator"
+            raise
+    return ""

@@ -1,0 +1,114 @@
+"""What went wrong with the writes of one set, told to the next decision in the server's words (docs/rules.md, "Trouble").
+
+Trouble is remembered per instance (or per model), with a back-off that doubles. It is forgotten when the step succeeds,
+and when nobody tried the step again for a while after it might have been (the instance isn't wanted any more).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from scalesets.engine.view import Trouble, TroubleKind
+
+
+@dataclass(frozen=True, slots=True)
+class BackOff:
+    """The first and the longest wait."""
+
+    first: timedelta
+    longest: timedelta
+
+    def after(self, failures: int) -> timedelta:
+        """The wait after so many failures in a row."""
+        factor: int = 2 ** min(failures - 1, 30)
+        return min(self.first * factor, self.longest)
+
+
+BACK_OFFS = {
+    TroubleKind.QUOTA: BackOff(timedelta(milliseconds=50), timedelta(seconds=5)),
+    TroubleKind.TEMPLATE_REFUSED: BackOff(timedelta(seconds=5), timedelta(minutes=5)),
+    TroubleKind.PREFLIGHT: BackOff(timedelta(seconds=10), timedelta(minutes=1)),
+    TroubleKind.NAME_CONFLICT: BackOff(timedelta(seconds=1), timedelta(seconds=30)),
+    TroubleKind.CLAIM_CONFLICT: BackOff(timedelta(seconds=1), timedelta(seconds=30)),
+    TroubleKind.CLAIM_NOT_EXPANDED: BackOff(timedelta(seconds=30), timedelta(minutes=10)),
+    TroubleKind.IMAGE_MISSING: BackOff(timedelta(seconds=1), timedelta(minutes=1)),
+    TroubleKind.CREATE_FAILED: BackOff(timedelta(milliseconds=100), timedelta(seconds=30)),
+}
+STALE_AFTER = timedelta(seconds=30)
+"""A step that nobody tried again so long after it might have been is no trouble any more."""
+
+_Where = tuple[TroubleKind, str, int | None]  # kind, model, ordinal (None: all of the model)
+
+
+@dataclass(slots=True)
+class _Entry:
+    message: str
+    until: datetime
+    failures: int
+
+
+class Troubles:
+    """The troubles of one scale set."""
+
+    def __init__(self) -> None:
+        self._entries: dict[_Where, _Entry] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def note(
+        self,
+        kind: TroubleKind,
+        message: str,
+        now: datetime,
+        *,
+        ordinal: int | None = None,
+        model: str = "",
+        wait: timedelta | None = None,
+    ) -> datetime:
+        """It went wrong (again): remember it, and say when to try again."""
+        where = (kind, model, ordinal)
+        before = self._entries.get(where)
+        failures = before.failures + 1 if before is not None else 1
+        if before is not None and kind is TroubleKind.QUOTA:
+            message = before.message  # it counts what is used: a new number would be a new status each time
+        until = now + max(BACK_OFFS[kind].after(failures), wait or timedelta(0))
+        self._entries[where] = _Entry(message, until, failures)
+        return until
+
+    def clear(self, *kinds: TroubleKind, ordinal: int | None = None, model: str | None = None) -> None:
+        """The step succeeded: for this instance, or for this model."""
+        if not self._entries:
+            return
+        for where in list(self._entries):
+            kind, of_model, of_ordinal = where
+            if kind in kinds and of_ordinal == ordinal and (model is None or of_model == model):
+                del self._entries[where]
+
+    def held_until(self, ordinal: int, now: datetime) -> datetime | None:
+        """Until when nothing is to be created for the instance."""
+        times = [entry.until for (_, _, of), entry in self._entries.items() if of == ordinal and entry.until > now]
+        return max(times, default=None)
+
+    def all(self, now: datetime) -> tuple[Trouble, ...]:
+        """What holds, one value per kind and model; the message is that of the lowest ordinal."""
+        if not self._entries:
+            return ()
+        grouped: dict[tuple[TroubleKind, str], list[tuple[int, _Entry]]] = {}
+        for where, entry in list(self._entries.items()):
+            if entry.until + STALE_AFTER < now:
+                del self._entries[where]
+                continue
+            kind, model, ordinal = where
+            grouped.setdefault((kind, model), []).append((-1 if ordinal is None else ordinal, entry))
+        return tuple(
+            Trouble(
+                kind=kind,
+                message=min(found, key=lambda pair: pair[0])[1].message,
+                ordinals=frozenset(ordinal for ordinal, _ in found if ordinal >= 0),
+                model=model,
+                until=max(entry.until for _, entry in found),
+            )
+            for (kind, model), found in grouped.items()
+        )

@@ -1,0 +1,208 @@
+"""All that the operator knows: its stores, how they hang together, and whom a change concerns.
+
+A change of a pod, claim, model or upgrade concerns its set; one of an image or extension itself and the sets that may use it. ``see``
+gathers what there is to know of one set for a decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, NamedTuple
+
+from scalesets.kube.cache import Store, keep
+from scalesets.kube.fleet import Claims, Now, Pods, utc_now
+from scalesets.kube.kinds import EXTENSIONS, IMAGES, SCALE_SETS, UPGRADES, Kind
+from scalesets.kube.names import LABEL_MODEL, LABEL_SET, Raw
+from scalesets.kube.seen import Key, Seen
+from scalesets.kube.settings import Settings
+from scalesets.kube.troubles import Troubles
+
+
+class Topic(Enum):
+    """What a piece of work is about."""
+
+    SCALE_SET = "scaleset"
+    IMAGE = "galleryimage"
+    EXTENSION = "extension"
+
+
+class Work(NamedTuple):
+    """A key of the work queue: one object to look at."""
+
+    topic: Topic
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.topic.value} {self.namespace}/{self.name}"
+
+
+@dataclass(slots=True)
+class Memory:
+    """What this process remembers of one set, by its UID; all of it can be lost without harm."""
+
+    troubles: Troubles = field(default_factory=Troubles)
+    within_limit_since: datetime | None = None
+    zones_backed: bool | None = None
+    templates: dict[Any, Any] = field(default_factory=dict)
+    claims_generation: int = -1  # the generation for which claims were looked over for expansion
+    retries: dict[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> failures in a row, not before
+    batch_since: float | None = None  # when the event came that let the next batch begin (for stats.py)
+    told: tuple[str, int, float] = (
+        "",
+        -1,
+        float("-inf"),
+    )  # upgrade, batch and time of the last status write of mere counts
+
+
+class World:
+    """The stores and the index over them."""
+
+    def __init__(self, settings: Settings, wake: Callable[[Work], None], *, now: Now = utc_now) -> None:
+        self._settings = settings
+        self._wake = wake
+        self.pods = Pods(self._wake_set, now=now)
+        self.claims = Claims(self._wake_set)
+        self.sets: Store[Raw] = Store(keep, self._set_changed)
+        self.upgrades: Store[Raw] = Store(keep, self._upgrade_changed)
+        self.images: Store[Raw] = Store(keep, self._image_changed)
+        self.extensions: Store[Raw] = Store(keep, self._extension_changed)
+        self.revisions: Store[Raw] = Store(keep, self._revision_changed)
+        self._upgrades_of: dict[Key, dict[str, Raw]] = {}
+        self._revisions_of: dict[str, dict[str, Raw]] = {}
+        self._memories: dict[str, Memory] = {}
+        self._locations: tuple[str, ...] = ()
+
+    def store_of(self, kind: Kind) -> Store[Raw]:
+        """The store of one of our own kinds."""
+        return {SCALE_SETS: self.sets, UPGRADES: self.upgrades, IMAGES: self.images, EXTENSIONS: self.extensions}[kind]
+
+    def memory(self, set_uid: str) -> Memory:
+        """What is remembered of the set."""
+        memory = self._memories.get(set_uid)
+        if memory is None:
+            memory = self._memories[set_uid] = Memory()
+        return memory
+
+    def upgrades_of(self, key: Key) -> tuple[Raw, ...]:
+        """The RollingUpgrades that name the set, oldest first."""
+        return _oldest_first(self._upgrades_of.get(key, {}).values())
+
+    def catalogue(self, store: Store[Raw], namespace: str) -> tuple[Raw, ...]:
+        """The images or extensions of a namespace, oldest first."""
+        return _oldest_first(o for o in store.values() if o["metadata"]["namespace"] == namespace)
+
+    def see(self, key: Key, now: datetime) -> Seen | None:
+        """All that is known of the set, or None when it doesn't exist."""
+        scale_set = self.sets.get(key)
+        if scale_set is None:
+            return None
+        uid = scale_set["metadata"]["uid"]
+        memory = self.memory(uid)
+        return Seen(
+            scale_set=scale_set,
+            instances=self.pods.instances(uid),
+            claims=self.claims.of_set(key),
+            revisions=self._revisions_of.get(uid, {}),
+            upgrades=self.upgrades_of(key),
+            images=self._for_set(self.images, key[0]),
+            extensions=self._for_set(self.extensions, key[0]),
+            catalog_namespace=self._settings.catalog_namespace,
+            troubles=memory.troubles.all(now),
+            losses=self.pods.losses(uid),
+            within_limit_since=memory.within_limit_since,
+            zones_backed=memory.zones_backed,
+        )
+
+    def locations(self) -> tuple[str, ...]:
+        """The locations that sets are in: where images are looked at as available or not."""
+        default = self._settings.default_location
+        named = {
+            s["spec"].get("location") or (s.get("status") or {}).get("location") or default for s in self.sets.values()
+        }
+        return tuple(sorted(named | {default}))
+
+    def _for_set(self, store: Store[Raw], namespace: str) -> tuple[Raw, ...]:
+        own = self.catalogue(store, namespace)
+        catalog = self._settings.catalog_namespace
+        return own if namespace == catalog else own + self.catalogue(store, catalog)
+
+    # ------------------------------------------------------------ whom a change concerns
+
+    def _wake_set(self, key: Key) -> None:
+        if self._settings.serves(key[0]):
+            self._wake(Work(Topic.SCALE_SET, *key))
+
+    def _set_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
+            uid = before["metadata"]["uid"]
+            self._memories.pop(uid, None)
+            self.pods.forget(uid)
+        self._wake_set(key)
+        if (locations := self.locations()) != self._locations:
+            self._locations = locations
+            for topic, store in ((Topic.IMAGE, self.images), (Topic.EXTENSION, self.extensions)):
+                for catalogue_key in store.keys():  # noqa: SIM118
+                    self._wake(Work(topic, *catalogue_key))
+
+    def _upgrade_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        for raw in (before, after):
+            name = raw["spec"].get("scaleSet") if raw is not None else None
+            if not name:
+                continue
+            of_set = (key[0], name)
+            if after is not None and raw is after:
+                self._upgrades_of.setdefault(of_set, {})[key[1]] = after
+            elif after is None or after["spec"].get("scaleSet") != name:
+                self._upgrades_of.get(of_set, {}).pop(key[1], None)
+            self._wake_set(of_set)
+
+    def _revision_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        for raw in (before, after):
+            owner, model = _controller(raw), _label(raw, LABEL_MODEL)
+            if raw is None or not owner or not model:
+                continue
+            if raw is after:
+                self._revisions_of.setdefault(owner, {})[model] = raw
+            elif after is None:
+                of_set = self._revisions_of.get(owner, {})
+                of_set.pop(model, None)
+                if not of_set:
+                    self._revisions_of.pop(owner, None)
+        if before is not None and after is None and (name := _label(before, LABEL_SET)):
+            self._wake_set((key[0], name))
+
+    def _image_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        self._catalogue_changed(Topic.IMAGE, self.images, key, before, after)
+
+    def _extension_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        self._catalogue_changed(Topic.EXTENSION, self.extensions, key, before, after)
+
+    def _catalogue_changed(
+        self, topic: Topic, store: Store[Raw], key: Key, before: Raw | None, after: Raw | None
+    ) -> None:
+        appeared = before is None or after is None
+        for raw in self.catalogue(store, key[0]) if appeared else ():  # a duplicate may come or go
+            self._wake(Work(topic, key[0], raw["metadata"]["name"]))
+        self._wake(Work(topic, *key))
+        everywhere = key[0] == self._settings.catalog_namespace
+        for set_key in self.sets.keys():  # noqa: SIM118 - a copy, not a mapping's view
+            if everywhere or set_key[0] == key[0]:
+                self._wake_set(set_key)
+
+
+def _oldest_first(objects: Iterable[Raw]) -> tuple[Raw, ...]:
+    return tuple(sorted(objects, key=lambda o: (o["metadata"]["creationTimestamp"], o["metadata"]["name"])))
+
+
+def _controller(raw: Raw | None) -> str:
+    owners: Iterable[Mapping[str, Any]] = (raw or {}).get("metadata", {}).get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("controller")), "")
+
+
+def _label(raw: Raw | None, name: str) -> str:
+    labels: Mapping[str, str] = (raw or {}).get("metadata", {}).get("labels") or {}
+    return labels.get(name, "")

@@ -1,0 +1,249 @@
+"""Performs the writes of one decision, in order, each only when the one before was stored (docs/design.md, "Order of writes").
+
+Every write of a status carries the resourceVersion that the decision was made from; a Conflict means that somebody else changed
+the object, so it is read afresh and decided again. Answers go into the cache at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, assert_never
+
+from scalesets.engine.decision import (
+    ClearApprovals,
+    CreateUpgrade,
+    DeleteUpgrade,
+    DryRun,
+    Event,
+    HoldUpgrade,
+    Preflight,
+    ReleaseUpgrade,
+    Write,
+    WriteSetStatus,
+    WriteUpgradeStatus,
+)
+from scalesets.engine.view import TroubleKind
+from scalesets.kube import preflight, statuses, upgrades
+from scalesets.kube.cache import Store
+from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
+from scalesets.kube.context import Context
+from scalesets.kube.fleet import utc_now
+from scalesets.kube.kinds import CONFIG_MAPS, PODS, SCALE_SETS, SECRETS, UPGRADES, Kind
+from scalesets.kube.names import Raw
+from scalesets.kube.performer import refuses_template
+from scalesets.kube.recorder import Recorder
+from scalesets.kube.seen import Key
+from scalesets.kube.settings import Settings
+from scalesets.kube.world import World
+
+log = logging.getLogger(__name__)
+
+
+class Result(Enum):
+    """How a decision's writes ended."""
+
+    DONE = "done"
+    LOOK_AGAIN = "look again"  # what was decided from isn't so any more
+    TROUBLE = "trouble"  # remembered as trouble of the set, with a time
+    RETRY = "retry"  # the API server is in trouble: back off
+
+
+class Writer:
+    """Performs writes."""
+
+    def __init__(self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder) -> None:
+        self._cluster = cluster
+        self._world = world
+        self._settings = settings
+        self._recorder = recorder
+
+    async def perform(self, context: Context, writes: Sequence[Write]) -> Result:
+        """Do them until one isn't stored."""
+        run = _Run(self._cluster, self._world, self._settings, self._recorder, context)
+        for write in writes:
+            try:
+                result = await run.perform(write)
+            except Refusal as refusal:
+                result = await run.refused(write, refusal)
+            if result is not Result.DONE:
+                return result
+        return Result.DONE
+
+
+class _Run:
+    """The writes of one decision: knows the objects as the decision saw them, and as its own writes left them."""
+
+    def __init__(
+        self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder, context: Context
+    ) -> None:
+        self._cluster = cluster
+        self._world = world
+        self._settings = settings
+        self._recorder = recorder
+        self._context = context
+        self._namespace = context.key[0]
+        self._set: Raw = context.scale_set
+        self._upgrades: dict[str, Raw] = {u["metadata"]["name"]: u for u in context.seen.upgrades}
+
+    async def perform(self, write: Write) -> Result:
+        match write:
+            case WriteSetStatus():
+                return await self._set_status(write)
+            case WriteUpgradeStatus():
+                return await self._upgrade_status(write)
+            case CreateUpgrade():
+                return await self._create_upgrade(write)
+            case HoldUpgrade():
+                patch = upgrades.hold_patch(self._set, self._upgrades[write.name])
+                return await self._patch_upgrade(write.name, patch)
+            case ClearApprovals():
+                return await self._patch_upgrade(write.name, upgrades.clear_approvals_patch())
+            case ReleaseUpgrade():
+                return await self._patch_upgrade(write.name, upgrades.release_patch(self._upgrades[write.name]))
+            case DeleteUpgrade():
+                return await self._delete_upgrade(write)
+            case DryRun():
+                return await self._dry_run(write)
+            case Preflight():
+                return await self._preflight(write)
+            case _:
+                assert_never(write)
+
+    async def refused(self, write: Write, refusal: Refusal) -> Result:
+        """A write wasn't stored: find out what is there now."""
+        name = type(write).__name__
+        if refusal.outcome in (Outcome.CONFLICT, Outcome.EXISTS, Outcome.MISSING):
+            log.info("%s/%s: %s met a change by others, looking again: %s", *self._context.key, name, refusal)
+            await self._refresh(write)
+            return Result.LOOK_AGAIN
+        if refusal.outcome is Outcome.FENCED:
+            return Result.RETRY
+        log.warning("%s/%s: %s was not stored, tried again later: %s", *self._context.key, name, refusal)
+        return Result.RETRY
+
+    async def _refresh(self, write: Write) -> None:
+        upgrade = getattr(write, "name", "")
+        await refresh(self._cluster, self._world.sets, SCALE_SETS, self._context.key)
+        if upgrade:
+            await refresh(self._cluster, self._world.upgrades, UPGRADES, (self._namespace, upgrade))
+
+    async def _set_status(self, write: WriteSetStatus) -> Result:
+        status = statuses.write_set(write.status, self._set, utc_now())
+        if not statuses.same(status, self._set.get("status")):
+            version = self._set["metadata"]["resourceVersion"]
+            self._set = await self._cluster.write_status(SCALE_SETS, *self._context.key, status, version=version)
+            self._world.sets.put(self._set)
+        return Result.DONE
+
+    async def _upgrade_status(self, write: WriteUpgradeStatus) -> Result:
+        upgrade = self._upgrades[write.name]
+        status = upgrades.write_status(write.status, upgrade, utc_now())
+        if not statuses.same(status, upgrade.get("status")):
+            version = upgrade["metadata"]["resourceVersion"]
+            raw = await self._cluster.write_status(UPGRADES, self._namespace, write.name, status, version=version)
+            self._stored(raw)
+        return Result.DONE
+
+    async def _create_upgrade(self, write: CreateUpgrade) -> Result:
+        try:
+            raw = await self._cluster.create(UPGRADES, self._namespace, upgrades.body(self._set, write))
+        except Refusal as refusal:
+            if refusal.outcome is not Outcome.EXISTS:
+                raise
+            raw = await self._cluster.get(UPGRADES, self._namespace, write.name)
+        self._stored(raw)
+        return Result.DONE
+
+    async def _patch_upgrade(self, name: str, patch: list[dict[str, Any]]) -> Result:
+        version = self._upgrades[name]["metadata"]["resourceVersion"]
+        body = [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *patch]
+        try:
+            raw = await self._cluster.patch(UPGRADES, self._namespace, name, body, how=JSON_PATCH)
+        except Refusal as refusal:
+            if refusal.outcome is not Outcome.MISSING:
+                raise
+            self._world.upgrades.vanished((self._namespace, name), self._upgrades[name]["metadata"]["uid"])
+            return Result.LOOK_AGAIN
+        self._stored(raw)
+        return Result.DONE
+
+    async def _delete_upgrade(self, write: DeleteUpgrade) -> Result:
+        key = (self._namespace, write.name)
+        try:
+            answer = await self._cluster.delete(UPGRADES, *key, uid=write.uid)
+        except Refusal as refusal:
+            if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
+                raise
+            self._world.upgrades.vanished(key, write.uid)
+            return Result.DONE
+        if (answer.get("metadata") or {}).get("finalizers"):
+            self._stored(answer)
+        else:
+            self._world.upgrades.vanished(key, write.uid)
+        return Result.DONE
+
+    async def _dry_run(self, write: DryRun) -> Result:
+        context, release = self._context, write.release
+        troubles = context.memory.troubles
+        images = context.images(release)
+        if isinstance(images, str):
+            troubles.note(TroubleKind.IMAGE_MISSING, images, utc_now(), ordinal=write.ordinal)
+            return Result.TROUBLE
+        body = context.template(release.model).dry_run(write.ordinal, release, images)
+        try:
+            await self._cluster.create(PODS, self._namespace, body, dry_run=True)
+        except Refusal as refusal:
+            if refuses_template(refusal):
+                troubles.note(TroubleKind.TEMPLATE_REFUSED, refusal.message, utc_now(), model=release.model)
+                return Result.TROUBLE
+            if refusal.outcome in (Outcome.QUOTA, Outcome.INVALID):
+                return Result.DONE  # no verdict on the template
+            raise
+        if troubles:
+            troubles.clear(TroubleKind.TEMPLATE_REFUSED, model=release.model)
+        return Result.DONE
+
+    async def _preflight(self, write: Preflight) -> Result:
+        async def get(kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+            return await read_reference(self._cluster, kind, namespace, name)
+
+        troubles = self._context.memory.troubles
+        revision = self._context.seen.revisions[write.model]
+        report = await preflight.check(
+            self._set, revision, get=get, read_secrets=self._settings.read_secrets, now=utc_now()
+        )
+        if report.problems:
+            troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now())
+            return Result.TROUBLE
+        if report.unchecked:
+            self._recorder.tell(self._set, Event("ExternalResourcesNotChecked", "; ".join(report.unchecked)))
+        troubles.clear(TroubleKind.PREFLIGHT)
+        return Result.DONE
+
+    def _stored(self, raw: dict[str, Any]) -> None:
+        self._upgrades[raw["metadata"]["name"]] = raw
+        self._world.upgrades.put(raw)
+
+
+async def refresh(cluster: Cluster, store: Store[Raw], kind: Kind, key: Key) -> None:
+    """Read one object afresh into its store. What can't be read now is seen later."""
+    known = store.get(key)
+    try:
+        store.put(await cluster.get(kind, *key))
+    except Refusal as refusal:
+        if refusal.outcome is Outcome.MISSING and known is not None:
+            store.vanished(key, known["metadata"]["uid"])
+
+
+async def read_reference(cluster: Cluster, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+    """A Secret or ConfigMap that a model names; None when it doesn't exist."""
+    try:
+        return await cluster.get(SECRETS if kind == SECRETS.kind else CONFIG_MAPS, namespace, name)
+    except Refusal as refusal:
+        if refusal.outcome is Outcome.MISSING:
+            return None
+        if refusal.outcome is Outcome.FORBIDDEN:
+            raise preflight.Forbidden(refusal.message) from refusal
+        raise
