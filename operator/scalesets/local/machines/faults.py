@@ -20,7 +20,7 @@ NAMESPACE = "kube-system"
 CONFIG_MAP = "scalesets-machines"
 RULE_PREFIX = "rule-"
 BOOT_TIME = "boot-time"
-STOPPED_NODES = "stopped-nodes"
+STOPPED_PREFIX = "stopped-"
 
 
 class Mode(Enum):
@@ -142,7 +142,7 @@ class Steering:
         rules: list[Rule] = []
         mistakes: list[str] = []
         boot: tuple[float, float] | None = None
-        stopped: frozenset[str] = frozenset()
+        stopped: set[str] = set()
         for key, text in data.items():
             try:
                 if key.startswith(RULE_PREFIX):
@@ -150,12 +150,12 @@ class Steering:
                 elif key == BOOT_TIME:
                     low, high = json.loads(text)
                     boot = (float(low), float(high))
-                elif key == STOPPED_NODES:
-                    stopped = frozenset(map(str, json.loads(text)))
+                elif key.startswith(STOPPED_PREFIX):
+                    stopped.add(key.removeprefix(STOPPED_PREFIX))
             except (ValueError, TypeError) as error:
                 mistakes.append(f"{key}: {error}")
         rules.sort(key=lambda rule: (rule.begins, rule.name))
-        return Steering(tuple(rules), boot, stopped, tuple(mistakes))
+        return Steering(tuple(rules), boot, frozenset(stopped), tuple(mistakes))
 
     def in_force(self, now: datetime.datetime) -> tuple[Rule, ...]:
         """Return the rules that hold now, the newest first: the first that means a container decides."""
