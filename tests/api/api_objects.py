@@ -8,7 +8,7 @@ from typing import Any
 
 Body = dict[str, Any]
 GONE = object()
-NAMESPACE = "default"
+NAMESPACE = "api-tests"
 
 
 def changed(body: Body, changes: dict[str, Any]) -> Body:

@@ -23,7 +23,7 @@ from scalesets.api.extension import Extension
 from scalesets.api.galleryimage import GalleryImage
 from scalesets.api.rollingupgrade import RollingUpgrade
 from scalesets.api.scaleset import ScaleSet
-from scalesets.api.schema import API_VERSION, GROUP, VERSION, Column, Resource, Schema
+from scalesets.api.schema import API_VERSION, CATEGORY, GROUP, VERSION, Column, Resource, Schema
 
 # The order in which a schema's keywords are written; others follow.
 ORDER = ("description", "type", "format", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default")
@@ -56,7 +56,7 @@ def crd(kind: type[Resource]) -> dict[str, Any]:
                 "plural": info.plural,
                 "singular": info.singular,
                 "shortNames": list(info.short_names),
-                "categories": ["scalesets", *(["all"] if info.in_all else [])],
+                "categories": [CATEGORY, *(["all"] if info.in_all else [])],
             },
             "scope": "Namespaced",
             "versions": [version],
@@ -188,6 +188,17 @@ def drift(out: Path) -> str:
     return "".join(lines)
 
 
+def write(out: Path) -> None:
+    """Make the files in `out` current; one of a kind that is gone goes too."""
+    texts = rendered()
+    out.mkdir(parents=True, exist_ok=True)
+    for path in out.glob(f"{GROUP}_*.yaml"):
+        if path.name not in texts:
+            path.unlink()
+    for name, text in texts.items():
+        (out / name).write_text(text)
+
+
 def main() -> None:
     """Write the files, or check them."""
     parser = argparse.ArgumentParser(
@@ -201,9 +212,7 @@ def main() -> None:
         if difference:
             sys.exit(f"{difference}\n{arguments.out}: not what the models say; run `make crds` and commit the result")
         return
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name, text in rendered().items():
-        (arguments.out / name).write_text(text)
+    write(arguments.out)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from pydantic_core import CoreSchema
 GROUP = "scalesets.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
+CATEGORY = "scalesets"
+"""`kubectl get scalesets` lists every kind of the group."""
 
 Schema = dict[str, Any]
 

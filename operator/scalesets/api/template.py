@@ -140,13 +140,13 @@ def _rule_pod(spec: Schema) -> None:
         ),
         Rule(
             rule="self.containers.all(c, c.name != 'os' || !has(c.image))",
-            message="image of the container os must not be set: it comes from spec.imageReference; remove it",
+            message="containers can't give os an image: it comes from spec.imageReference; remove it",
             field=".containers",
             reason="FieldValueForbidden",
         ),
         Rule(
             rule="self.containers.all(c, c.name != 'os' || !has(c.restartPolicy) || c.restartPolicy == 'Always')",
-            message="restartPolicy of the container os must be Always; remove it",
+            message="containers can't give os a restartPolicy other than Always: remove it",
             field=".containers",
         ),
         Rule(
