@@ -106,7 +106,9 @@ class Machine(RuleBasedStateMachine):
         self.world.os_policy = replace(self.world.os_policy, enabled=enabled)
         self.world.generation += 1
 
-    @rule(kind=st.sampled_from([UpgradeType.OS_IMAGE, UpgradeType.MODEL]), named=st.lists(st.integers(0, 24), max_size=3))
+    @rule(
+        kind=st.sampled_from([UpgradeType.OS_IMAGE, UpgradeType.MODEL]), named=st.lists(st.integers(0, 24), max_size=3)
+    )
     def start(self, kind, named):
         self.starts += 1
         names = [f"web-{o}" for o in named if o < self.world.replicas] if kind is UpgradeType.MODEL else []
@@ -210,6 +212,9 @@ class Machine(RuleBasedStateMachine):
 
 
 Machine.TestCase.settings = settings(
-    max_examples=int(os.environ.get("SCALESETS_EXAMPLES", "150")), stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=int(os.environ.get("SCALESETS_EXAMPLES", "150")),
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 TestInvariants = Machine.TestCase

@@ -46,9 +46,7 @@ class Watcher:
         status = upgrade.status
         zones = max(1, len(world.zones))
         cells = {(o % zones, o // zones % world.update_domains) for o in batch.members}
-        crossing = world.policy.cross_zone and (
-            upgrade.type is UpgradeType.MODEL or world.os_policy.use_rolling_policy
-        )
+        crossing = world.policy.cross_zone and (upgrade.type is UpgradeType.MODEL or world.os_policy.use_rolling_policy)
         if len({d for _, d in cells}) > 1 or (len(cells) > 1 and not crossing):
             self._say("I2", f"{upgrade.name} batch {batch.number} lies in cells {cells}")
         if upgrade.type is UpgradeType.OS_IMAGE:

@@ -62,7 +62,9 @@ class World:
     mode: UpgradeMode = UpgradeMode.ROLLING
     zones: tuple[str, ...] = ()
     update_domains: int = 5
-    policy: RollingPolicy = RollingPolicy(health_timeout=timedelta(seconds=30), provisioning_timeout=timedelta(minutes=2))
+    policy: RollingPolicy = RollingPolicy(
+        health_timeout=timedelta(seconds=30), provisioning_timeout=timedelta(minutes=2)
+    )
     os_policy: OSUpgradePolicy = OSUpgradePolicy(enabled=True)
     timing: Timing = Timing()
     model: Model = Model("m1", "c1", IMAGE)
@@ -227,7 +229,8 @@ class World:
         elif self.within_limit_since is None:
             self.within_limit_since = self.now
         left = crash_after if crash_after is not None else 10**9
-        for write in decision.writes:
+        writes = [w for w in decision.writes if not self._is_held_back(w)]
+        for write in writes:
             if left <= 0 or not self._write(write):
                 return True, decision.look_again
             left -= 1
@@ -240,7 +243,12 @@ class World:
             self._tell()
         self.events.extend((self.now, e) for e in decision.events)
         self.log.extend(f"{self.now:%H:%M:%S} {e.reason}: {e.message}" for e in decision.events)
-        return bool(decision.writes or decision.actions), decision.look_again
+        return bool(writes or decision.actions), decision.look_again
+
+    def _is_held_back(self, write: d.Write) -> bool:
+        """Counts may wait for the end of the batch, as the executor does it."""
+        working = any(u.status is not None and u.status.running_batch is not None for u in self.upgrades.values())
+        return isinstance(write, d.WriteSetStatus) and not write.urgent and working
 
     def run(self, lasting: timedelta = timedelta(hours=2), until: Callable[[World], bool] | None = None) -> World:
         """Turn until nothing is left to do, or for so long in virtual time, or until the condition holds."""
@@ -284,9 +292,7 @@ class World:
                 self.status = status
                 self.status_writes += 1
             case d.CreateUpgrade(name, kind, started_by):
-                self.upgrades.setdefault(
-                    name, Upgrade(name, f"uid-{name}", self.now, kind, started_by, held=True)
-                )
+                self.upgrades.setdefault(name, Upgrade(name, f"uid-{name}", self.now, kind, started_by, held=True))
             case d.HoldUpgrade(name):
                 self.upgrades[name] = replace(self.upgrades[name], held=True)
             case d.WriteUpgradeStatus(name, _, status):

@@ -1,0 +1,113 @@
+"""Instances are kept there: scale out and in, losses, conflicts (docs/rules.md, "Trouble")."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from engine.world import World, a_set
+from scalesets.engine.decide import decide
+from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance
+from scalesets.engine.view import OSUpgradePolicy, Trouble, TroubleKind
+
+OFF = OSUpgradePolicy(enabled=False)
+
+
+def test_a_new_set_gets_its_instances_on_the_latest_version() -> None:
+    world = World(replicas=3, os_policy=OFF).publish("1.0.0").publish("1.1.0").run()
+    assert world.versions() == {"1.1.0": 3} and world.condition("Ready").status is True
+
+
+def test_scale_in_takes_the_highest_ordinals() -> None:
+    world = a_set(replicas=6, os_policy=OFF)
+    world.replicas = 4
+    world.run()
+    assert set(world.pods) == {0, 1, 2, 3} and set(world.status.record) == {0, 1, 2, 3}
+
+
+def test_claims_of_a_scaled_in_instance_go_only_after_its_pod() -> None:
+    from dataclasses import replace
+
+    world = a_set(replicas=3, os_policy=OFF)
+    world.replicas = 2
+    view = replace(world.view(), delete_claims_when_scaled=True, spare_claims=frozenset({2}))
+    assert DeleteClaims(2) not in decide(view, world.now).actions
+    del world.pods[2]
+    view = replace(world.view(), delete_claims_when_scaled=True, spare_claims=frozenset({2}))
+    assert DeleteClaims(2) in decide(view, world.now).actions
+
+
+def test_a_lost_instance_comes_back_at_its_own_version() -> None:
+    world = a_set("1.0.0", replicas=3, os_policy=OFF).publish("1.1.0")
+    world.kill(1)
+    world.run()
+    assert world.versions() == {"1.0.0": 3}
+
+
+def test_a_pod_that_keeps_ending_is_made_again_with_back_off() -> None:
+    world = a_set(replicas=1, os_policy=OFF)
+    waits = []
+    for _ in range(4):
+        world.end(0)
+        uid, ended = world.pods[0].uid, world.now
+        world.run(until=lambda w, uid=uid: 0 not in w.pods or w.pods[0].uid != uid)
+        waits.append((world.now - ended - world.stop).total_seconds())
+        world.run(until=World.all_ready)
+    assert waits == [1, 2, 4, 8]
+
+
+def test_a_terminating_pod_is_left_alone() -> None:
+    world = a_set(replicas=2, os_policy=OFF)
+    world.kill(0, at_once=False)
+    world.pods[0].gone_at = None
+    world.run(timedelta(days=1))
+    assert not any(isinstance(a, DeleteInstance | CreateInstance) for a in decide(world.view(), world.now).actions)
+
+
+def test_a_set_that_is_being_deleted_creates_nothing_and_lets_go_of_upgrades() -> None:
+    world = a_set(replicas=5).publish("1.1.0")
+    world.run(until=lambda w: w.upgrades and w.only_upgrade().status is not None)
+    world.deleting = True
+    world.pods.clear()
+    world.run()
+    assert not world.pods and not any(u.held for u in world.upgrades.values())
+
+
+@pytest.mark.parametrize("kind", [TroubleKind.NAME_CONFLICT, TroubleKind.CLAIM_CONFLICT, TroubleKind.QUOTA])
+def test_trouble_holds_one_instance_and_is_said(kind: TroubleKind) -> None:
+    world = a_set(replicas=2, os_policy=OFF)
+    world.kill(0)
+    world.kill(1)
+    until = world.now + timedelta(seconds=30)
+    world.troubles = [Trouble(kind, "the server's words", frozenset({1}), until=until)]
+    world.turn()
+    assert set(world.pods) == {0}
+    assert world.condition(kind.value).message == "the server's words"
+    world.troubles = []
+    world.run()
+    assert world.all_ready() and not any(c.type == kind.value for c in world.status.conditions)
+
+
+def test_a_drop_of_replicas_that_nobody_owns_does_not_scale_in() -> None:
+    world = a_set(replicas=8, os_policy=OFF)
+    world.replicas, world.replicas_owned = 1, False
+    world.run()
+    assert len(world.pods) == 8 and world.condition("ReplicasUnowned").status is True
+    world.replicas_owned = True
+    world.run()
+    assert len(world.pods) == 1
+
+
+def test_a_set_without_image_waits_and_says_so() -> None:
+    world = World(replicas=2, os_policy=OFF).run()
+    assert not world.pods and world.condition("Reconciling").reason == "NoVersionAvailable"
+    world.publish("1.0.0").run()
+    assert world.all_ready()
+
+
+def test_a_quiet_set_is_not_written() -> None:
+    world = a_set(replicas=5).publish("1.1.0").run()
+    before = world.writes
+    world.run(timedelta(days=3))
+    assert world.writes == before

@@ -1,0 +1,185 @@
+"""What a change of the model does to existing instances, in the three modes (O14, O20, docs/rules.md "The model")."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from engine.world import IMAGE, World, a_set
+from scalesets.engine import checks, scopes
+from scalesets.engine.view import Code, OSUpgradePolicy, RollingPolicy, StartedBy, UpgradeMode, UpgradeType
+
+OFF = OSUpgradePolicy(enabled=False)
+MODEL = UpgradeType.MODEL
+
+
+def models(world: World) -> set[str]:
+    return {p.release.model for p in world.pods.values()}
+
+
+@pytest.mark.requirement("O20")
+def test_rolling_mode_makes_an_upgrade_in_batches() -> None:
+    world = a_set(replicas=20, os_policy=OFF)
+    world.change_model("m2")
+    world.run()
+    upgrade = world.only_upgrade(MODEL)
+    assert upgrade.started_by is StartedBy.PLATFORM and upgrade.status is not None
+    assert [len(b.members) for b in upgrade.status.batches] == [4] * 5
+    assert models(world) == {"m2"} and world.versions() == {"1.0.0": 20}
+    assert world.condition("Ready").status is True
+
+
+@pytest.mark.requirement("O20")
+def test_automatic_mode_replaces_all_at_once_without_an_upgrade() -> None:
+    world = a_set(replicas=20, os_policy=OFF, mode=UpgradeMode.AUTOMATIC)
+    world.change_model("m2")
+    started = world.now
+    world.run(until=lambda w: models(w) == {"m2"} and w.all_ready())
+    assert not world.upgrades and world.now - started <= timedelta(seconds=5)
+
+
+@pytest.mark.requirement("O20")
+def test_manual_mode_waits_for_update_instances() -> None:
+    world = a_set(replicas=5, os_policy=OFF, mode=UpgradeMode.MANUAL)
+    world.change_model("m2")
+    world.run()
+    assert models(world) == {"m1"} and world.condition("Ready").status is True
+    world.start_upgrade("two", MODEL, "web-0", "web-3")
+    world.run()
+    assert {o for o, p in world.pods.items() if p.release.model == "m2"} == {0, 3}
+    world.start_upgrade("rest", MODEL)
+    world.run()
+    assert models(world) == {"m2"}
+
+
+@pytest.mark.requirement("O20")
+def test_mode_and_automatic_upgrade_are_separate() -> None:
+    world = a_set(replicas=5, mode=UpgradeMode.MANUAL).publish("1.1.0").run()
+    assert world.versions() == {"1.1.0": 5}
+
+
+def test_flags_alone_are_a_label_patch_without_restart() -> None:
+    world = a_set(replicas=5, os_policy=OFF)
+    uids = {o: p.uid for o, p in world.pods.items()}
+    world.change_model("m2", content="c1", automatic_os_upgrade=True)
+    world.run()
+    assert models(world) == {"m2"} and {o: p.uid for o, p in world.pods.items()} == uids
+    assert not world.upgrades
+
+
+@pytest.mark.requirement("O14")
+def test_a_sku_change_is_a_model_change_to_the_latest_of_the_new_sku() -> None:
+    world = a_set("16.4.0", replicas=5, os_policy=OFF)
+    world.change_model("m2", version="18.4.0")
+    world.publish("18.4.0").run()
+    assert world.versions() == {"18.4.0": 5}
+
+
+def test_pinning_an_older_version_is_an_explicit_change_that_may_lower() -> None:
+    world = a_set("1.0.0", replicas=5).publish("1.1.0").run()
+    world.change_model("m2", version="1.0.0")
+    world.run()
+    assert world.versions() == {"1.0.0": 5}
+
+
+def test_a_model_change_during_a_model_upgrade_supersedes_it_after_its_batch() -> None:
+    world = a_set(replicas=10, os_policy=OFF)
+    world.change_model("m2")
+    world.run(until=lambda w: w.upgrades and w.only_upgrade(MODEL).status is not None)
+    world.change_model("m3")
+    world.run()
+    first, second = sorted(world.upgrades.values(), key=lambda u: u.created)
+    assert first.status is not None and first.status.error_code == scopes.SUPERSEDED
+    assert second.status is not None and second.status.code is Code.COMPLETED
+    assert models(world) == {"m3"}
+
+
+def test_a_bad_model_faults_stays_and_stalls_the_set() -> None:
+    world = a_set(replicas=20, os_policy=OFF, bad={"m2"})
+    world.change_model("m2")
+    world.run()
+    status = world.only_upgrade(MODEL).status
+    assert status is not None and status.error_code == checks.UPGRADED and status.rolled_back == 0
+    assert world.condition("Stalled").reason == "ModelUpgradeFaulted"
+    assert sum(p.release.model == "m2" for p in world.pods.values()) == 4
+    world.change_model("m3")
+    world.run()
+    assert models(world) == {"m3"} and world.condition("Stalled").status is False
+
+
+def test_on_a_breach_all_failed_ones_go_back_if_the_policy_says_so() -> None:
+    policy = RollingPolicy(
+        roll_back_on_breach=True, max_unhealthy_upgraded_percent=30, health_timeout=timedelta(seconds=10)
+    )
+    world = a_set(replicas=20, os_policy=OFF, policy=policy)
+    world.change_model("m2")
+    world.run(
+        until=lambda w: w.upgrades and w.only_upgrade(MODEL).status and len(w.only_upgrade(MODEL).status.batches) == 2
+    )
+    world.bad.add("m2")
+    world.run()
+    status = world.only_upgrade(MODEL).status
+    assert status is not None and status.code is Code.FAULTED and status.error_code == checks.UPGRADED
+    assert status.rolled_back == 4 and world.all_ready()
+    assert sum(p.release.model == "m2" for p in world.pods.values()) == 4  # the good batch stays
+
+
+def test_unhealthy_instances_come_first_and_do_not_block() -> None:
+    world = a_set(replicas=10, os_policy=OFF)
+    for ordinal in (2, 5, 8, 9):
+        world.break_instance(ordinal)
+    world.change_model("m2")
+    world.run()
+    status = world.only_upgrade(MODEL).status
+    assert status is not None and status.code is Code.COMPLETED
+    assert set(status.batches[0].members) <= {2, 5, 8, 9}
+
+
+@pytest.mark.requirement("O11")
+def test_update_instances_cures_a_bad_old_version_that_blocks_the_fix() -> None:
+    world = a_set("1.0.0", replicas=10)
+    for ordinal in (1, 4, 7):
+        world.break_instance(ordinal)
+    world.publish("1.1.0").run()
+    assert world.condition("Progressing").reason == "TooManyUnhealthy"
+    world.start_upgrade("cure", MODEL, "web-1", "web-4", "web-7")
+    world.run()
+    assert world.versions() == {"1.1.0": 10} and world.all_ready()
+
+
+def test_an_unknown_instance_is_refused_by_name() -> None:
+    world = a_set(replicas=3)
+    world.start_upgrade("odd", MODEL, "web-1", "web-9")
+    world.run()
+    status = world.upgrades["odd"].status
+    assert status is not None and status.error_code == "InstanceNotFound" and "web-9" in status.error
+
+
+def test_a_change_waits_for_its_image() -> None:
+    world = a_set(replicas=3, os_policy=OFF)
+    world.change_model("m2", image="team-a/other")
+    world.run()
+    assert models(world) == {"m1"} and world.condition("Ready").status is False
+    world.change_model("m3", image=IMAGE)
+    world.run()
+    assert models(world) == {"m3"}
+
+
+def test_protected_instances_do_not_hold_up_automatic_mode() -> None:
+    world = a_set(replicas=3, os_policy=OFF, mode=UpgradeMode.AUTOMATIC, protected={1})
+    world.change_model("m2")
+    world.run()
+    assert {o for o, p in world.pods.items() if p.release.model == "m1"} == {1}
+    assert world.condition("Ready").status is True
+
+
+def test_going_back_to_an_older_model_after_a_fault_is_a_change() -> None:
+    world = a_set(replicas=5, os_policy=OFF, bad={"m2"})
+    world.change_model("m2")
+    world.run()
+    world.model = replace(world.model, name="m1", content="c1")
+    world.generation += 1
+    world.run()
+    assert models(world) == {"m1"} and world.all_ready()
