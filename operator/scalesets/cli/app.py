@@ -6,11 +6,19 @@ from collections.abc import Callable
 
 import typer
 
-from scalesets.cli import act, look, program
+from scalesets.cli import act, local, look, operator, program
 from scalesets.cli.errors import EXIT_CODES
 
-LOOKING: tuple[Callable[..., None], ...] = (look.status, look.instances, look.history)
+LOOKING: tuple[Callable[..., None], ...] = (
+    look.status,
+    look.explain,
+    look.instances,
+    look.history,
+    look.plan,
+    look.images,
+)
 ACTING: tuple[Callable[..., None], ...] = (act.start, act.cancel, act.update_instances, act.approve)
+RUNNING = "Run it"
 
 app = typer.Typer(
     name="scalesets",
@@ -26,6 +34,8 @@ for command in LOOKING:
     app.command(rich_help_panel="Look at a scale set")(command)
 for command in ACTING:
     app.command(rich_help_panel="Steer its upgrades")(command)
+app.command(rich_help_panel=RUNNING)(operator.operator)
+app.add_typer(local.app, rich_help_panel=RUNNING)
 
 
 def main() -> None:

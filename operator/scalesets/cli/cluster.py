@@ -33,6 +33,10 @@ class ConflictError(CommandError):
     """The object changed since it was read."""
 
 
+class ForbiddenError(CommandError):
+    """The user may not do that."""
+
+
 class Cluster:
     """An open connection. Make one with ``connect``."""
 
@@ -45,6 +49,7 @@ class Cluster:
         self.core = client.CoreV1Api(access.api)
         self._apps = client.AppsV1Api(access.api)
         self._policy = client.PolicyV1Api(access.api)
+        self._coordination = client.CoordinationV1Api(access.api)
 
     async def snapshot(self, name: str) -> Snapshot:
         """A scale set with its upgrades and pods, as they are now."""
@@ -98,6 +103,17 @@ class Cluster:
         """The PodDisruptionBudgets of the namespace."""
         call = self._policy.list_namespaced_pod_disruption_budget_without_preload_content
         return _items(await self.ask(lambda: call(self.namespace, **TIMED), "PodDisruptionBudgets"))
+
+    async def claims(self, set_name: str) -> tuple[Obj, ...]:
+        """The data disks of a set (PersistentVolumeClaims)."""
+        call = self.core.list_namespaced_persistent_volume_claim_without_preload_content
+        selector = f"{LABEL_SET}={set_name}"
+        return _items(await self.ask(lambda: call(self.namespace, label_selector=selector, **TIMED), "its claims"))
+
+    async def lease(self, namespace: str, name: str) -> Obj:
+        """A Lease: who leads, and since when."""
+        call = self._coordination.read_namespaced_lease_without_preload_content
+        return _object(await self.ask(lambda: call(name, namespace, **TIMED), f'Lease "{name}"'))
 
     async def namespaces(self) -> list[str]:
         """The names of the cluster's namespaces."""
@@ -167,10 +183,10 @@ class Cluster:
         return _items(await self.ask(lambda: call(GROUP, VERSION, namespace, plural, **TIMED), plural))
 
     async def _catalogue(self, plural: str, catalog_namespace: str) -> tuple[Obj, ...]:
-        own = await self._list(plural, self.namespace)
+        own = _by_age(await self._list(plural, self.namespace))
         if catalog_namespace in ("", self.namespace):
             return own
-        return own + await self._list(plural, catalog_namespace)
+        return own + _by_age(await self._list(plural, catalog_namespace))
 
     def _no_connection(self, error: Exception) -> CommandError:
         mend = f"is it up, and is {self.context!r} the right context? kubectl config get-contexts shows all"
@@ -198,7 +214,7 @@ class Cluster:
                 return unreachable(f"the cluster at {self.server} doesn't accept your credentials", mend=mend)
             case 403:
                 mend = "ask your administrator for that right, or use another --context"
-                return unreachable(f"not allowed: {said}", mend=mend)
+                return ForbiddenError(f"not allowed: {said}", mend=mend, exit_code=ExitCode.UNREACHABLE)
             case 404 if not text(answer, "details.name"):
                 mend = "install the CRDs: kubectl apply -f crds/"
                 return CommandError(f"the cluster at {self.server} doesn't know {GROUP}/{VERSION} {what}", mend=mend)
@@ -222,8 +238,11 @@ async def connect(where: Where) -> AsyncIterator[Cluster]:
 
 def upgrades_of(set_name: str, upgrades: Iterable[Obj]) -> tuple[Obj, ...]:
     """Those of one set, the oldest first."""
-    own = (u for u in upgrades if text(u, "spec.scaleSet") == set_name)
-    return tuple(sorted(own, key=lambda u: (text(u, "metadata.creationTimestamp"), name_of(u))))
+    return _by_age(u for u in upgrades if text(u, "spec.scaleSet") == set_name)
+
+
+def _by_age(objects: Iterable[Obj]) -> tuple[Obj, ...]:
+    return tuple(sorted(objects, key=lambda o: (text(o, "metadata.creationTimestamp"), name_of(o))))
 
 
 def _object(answer: Any) -> Obj:

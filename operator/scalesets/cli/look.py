@@ -1,20 +1,44 @@
-"""The commands that look and change nothing: status, instances, history."""
+"""The commands that look and change nothing: status, instances, history, images, plan, explain."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import RenderableType
 
-from scalesets.cli import following, options, output
+from scalesets.cli import completion, following, options, output
+from scalesets.cli.fields import text
+from scalesets.cli.render import explain as explain_drawing
 from scalesets.cli.render import history as history_drawing
+from scalesets.cli.render import images as images_drawing
 from scalesets.cli.render import instances as instances_drawing
+from scalesets.cli.render import plan as plan_drawing
 from scalesets.cli.render import status as status_drawing
-from scalesets.cli.session import run
+from scalesets.cli.session import errors_in_words, run
+from scalesets.cli.surroundings import engine_view, look_around
+from scalesets.cli.views import explain as explain_view
 from scalesets.cli.views import history as history_view
+from scalesets.cli.views import images as images_view
 from scalesets.cli.views import instances as instances_view
+from scalesets.cli.views import plan as plan_view
 from scalesets.cli.views import status as status_view
+from scalesets.cli.views.images import ImageView, Wanted
+from scalesets.cli.views.selection import select
+from scalesets.engine.view import StartedBy, UpgradeType
+
+if TYPE_CHECKING:
+    from scalesets.cli.cluster import Cluster
+
+
+class PlannedType(StrEnum):
+    """The types of upgrade that can be planned."""
+
+    OS_IMAGE = "OSImage"
+    MODEL = "Model"
 
 
 def status(
@@ -73,5 +97,112 @@ def history(
 
     def draw(width: int, wide: bool) -> RenderableType:
         return history_drawing.render(view, now=snapshot.now, width=width, wide=wide)
+
+    output.emit(view, form, draw)
+
+
+def images(
+    name: Annotated[
+        str,
+        typer.Argument(help="A scale set: its image in its location; default: all.", autocompletion=completion.sets),
+    ] = "",
+    location: Annotated[str, typer.Option("--location", "-l", help="Only as they stand in this location.")] = "",
+    publisher: Annotated[str, typer.Option("--publisher", help="Only of this publisher.")] = "",
+    offer: Annotated[str, typer.Option("--offer", help="Only of this offer.")] = "",
+    sku: Annotated[str, typer.Option("--sku", help="Only of this SKU.")] = "",
+    catalog_namespace: options.CatalogNamespace = options.DEFAULT_CATALOG,
+    form: options.OutputForm = None,
+    namespace: options.Namespace = "",
+    context: options.Context = "",
+    kubeconfig: options.Kubeconfig = "",
+) -> None:
+    """The versions of image SKUs, per location: which is the latest, which are excluded, who runs them."""
+    now = datetime.now(UTC)
+    wanted = Wanted(location=location, publisher=publisher, offer=offer, sku=sku)
+
+    async def work(cluster: Cluster) -> tuple[ImageView, ...]:
+        sets = (await cluster.scale_set(name),) if name else await cluster.scale_sets()
+        found = await cluster.images(catalog_namespace)
+        asked = wanted
+        if name:
+            image = images_view.image_of_set(found, sets[0], catalog_namespace)
+            found = (image,) if image is not None else ()
+            asked = replace(wanted, location=location or text(sets[0], "status.location"))
+        return images_view.read(found, sets, asked, catalog_namespace=catalog_namespace, now=now)
+
+    view = run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
+
+    def draw(width: int, wide: bool) -> RenderableType:
+        return images_drawing.render(view, now=now, wide=wide)
+
+    output.emit(view, form, draw)
+
+
+def plan(
+    name: options.SetName,
+    instances: options.Instances = None,
+    type_: Annotated[
+        PlannedType | None, typer.Option("--type", help="OSImage or Model; default: what is running, or comes next.")
+    ] = None,
+    by_hand: Annotated[
+        bool, typer.Option("--by-hand", help="As 'start' would do it: by a user, without automatic roll-back.")
+    ] = False,
+    catalog_namespace: options.CatalogNamespace = options.DEFAULT_CATALOG,
+    form: options.OutputForm = None,
+    namespace: options.Namespace = "",
+    context: options.Context = "",
+    kubeconfig: options.Kubeconfig = "",
+) -> None:
+    """Which instances an upgrade takes in which batch: what is left of the one at work, or what the next would do.
+
+    With instances: as 'update-instances' would bring them to the model.
+    """
+    around = run(
+        lambda cluster: look_around(cluster, name, catalog_namespace=catalog_namespace),
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+    )
+    with errors_in_words():
+        seen = engine_view(around)
+        named = select(instances or [], seen.name, seen.replicas)
+        view = None if type_ or by_hand or named else plan_view.running(seen, around.now)
+        if view is None:
+            default = (
+                UpgradeType.MODEL
+                if named
+                else UpgradeType.OS_IMAGE
+                if by_hand
+                else plan_view.next_type(seen, around.now)
+            )
+            kind = UpgradeType(type_.value) if type_ else default
+            started_by = StartedBy.USER if by_hand or named else StartedBy.PLATFORM
+            view = plan_view.hypothetical(seen, kind, started_by, around.now, instances=named)
+
+    def draw(width: int, wide: bool) -> RenderableType:
+        return plan_drawing.render(view, wide=wide)
+
+    output.emit(view, form, draw)
+
+
+def explain(
+    name: options.SetName,
+    catalog_namespace: options.CatalogNamespace = options.DEFAULT_CATALOG,
+    form: options.OutputForm = None,
+    namespace: options.Namespace = "",
+    context: options.Context = "",
+    kubeconfig: options.Kubeconfig = "",
+) -> None:
+    """Why is nothing happening? What holds the set up, what it waits for, and the cure."""
+    around = run(
+        lambda cluster: look_around(cluster, name, catalog_namespace=catalog_namespace),
+        kubeconfig=kubeconfig,
+        context=context,
+        namespace=namespace,
+    )
+    view = explain_view.read(around)
+
+    def draw(width: int, wide: bool) -> RenderableType:
+        return explain_drawing.render(view)
 
     output.emit(view, form, draw)

@@ -58,8 +58,7 @@ def percent(part: int, whole: int) -> int:
     return 100 * part // whole if whole else 0
 
 
-def lower_first(sentence: str) -> str:
-    """A sentence made fit to follow a colon; an acronym at its start stays."""
-    if len(sentence) > 1 and sentence[0].isupper() and not sentence[1].isupper():
-        return sentence[0].lower() + sentence[1:]
-    return sentence
+def upper_first(sentence: str) -> str:
+    """A sentence with a capital at its start, unless its first word is a name that has none (``web-3``, ``spec.x``)."""
+    first = sentence.split(" ", 1)[0]
+    return sentence[0].upper() + sentence[1:] if first.isalpha() else sentence

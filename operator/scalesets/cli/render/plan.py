@@ -1,0 +1,58 @@
+"""``plan``: a row per batch, under a sentence that says what would be done and how."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from scalesets.cli import words
+from scalesets.cli.render.shapes import table
+from scalesets.cli.views.plan import PlanView
+from scalesets.cli.views.upgrades import TYPE_WORDS
+
+NAMES = 6
+
+
+def render(view: PlanView, *, wide: bool = False) -> RenderableType:
+    """The plan."""
+    what = TYPE_WORDS[view.type]
+    source = f"{words.listing(view.from_versions, limit=2)} → " if view.from_versions and view.type == "OSImage" else ""
+    subject = view.upgrade or f"{what[0].upper()}{what[1:]} of {view.namespace}/{view.name}"
+    title = Text.assemble(
+        (subject, "bold"), f", by {view.started_by}: ", f"{source}{view.target}" if view.target else ""
+    )
+    if not view.batches:
+        left = "nothing is left to begin" if view.upgrade else f"nothing to do, {_everybody(view)}"
+        return Group(title, Text(left), *_left_out(view))
+    parts: list[RenderableType] = [title, Text(_sentence(view)), Text()]
+    zoned = any(batch.zone for batch in view.batches)
+    grid = table("BATCH", *(["ZONE"] if zoned else []), "DOMAIN", "COUNT", "INSTANCES", right=("COUNT",))
+    for batch in view.batches:
+        names = ", ".join(batch.instances) if wide else words.listing(batch.instances, limit=NAMES)
+        place = [*([batch.zone or "all"] if zoned else []), str(batch.update_domain)]
+        grid.add_row(str(batch.number), *place, str(len(batch.instances)), names)
+    parts.append(grid)
+    if view.blocked:
+        parts.append(Text(f"It would not go on now: {view.blocked}", style="yellow"))
+    return Group(*parts, *_left_out(view))
+
+
+def _sentence(view: PlanView) -> str:
+    failed = "one that fails is put back" if view.rolls_back else "one that fails stays"
+    pause = f", {words.span(view.pause)} between batches" if view.pause else ""
+    amount = f"{words.count(view.instances, 'instance')} in {words.count(len(view.batches), 'batch', 'batches')}"
+    limit = f"of at most {view.batch_limit}{pause}"
+    return f"{amount} {limit}; each has {words.span(view.health_timeout)} to become healthy, {failed}"
+
+
+def _everybody(view: PlanView) -> str:
+    if view.left_out:
+        return "all others are on it"
+    return f"all {view.replicas} are on it" if view.replicas > 1 else "it is there already"
+
+
+def _left_out(view: PlanView) -> list[RenderableType]:
+    by_reason: dict[str, list[str]] = {}
+    for one in view.left_out:
+        by_reason.setdefault(one.reason, []).append(one.instance)
+    return [Text(f"Left out: {words.listing(names)}: {reason}") for reason, names in by_reason.items()]

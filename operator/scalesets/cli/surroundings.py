@@ -1,0 +1,122 @@
+"""A scale set and all that bears on it, read once: what ``plan`` and ``explain`` show the operator's engine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from scalesets.cli.errors import CommandError, ExitCode
+from scalesets.cli.fields import Obj, at, text
+from scalesets.cli.snapshot import Snapshot
+from scalesets.engine.view import Instance, SetView
+from scalesets.kube import claims, models, pods, views
+from scalesets.kube.seen import Seen
+from scalesets.kube.settings import Settings
+
+if TYPE_CHECKING:
+    from scalesets.cli.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What was read. ``unread`` names what the user may not read; answers are then less complete."""
+
+    snapshot: Snapshot
+    images: tuple[Obj, ...]
+    extensions: tuple[Obj, ...]
+    revisions: tuple[Obj, ...] = ()
+    claims: tuple[Obj, ...] = ()
+    budgets: tuple[Obj, ...] = ()
+    lease: Obj | None = None
+    unread: tuple[str, ...] = ()
+    catalog_namespace: str = ""
+
+    @property
+    def now(self) -> datetime:
+        """When it was read."""
+        return self.snapshot.now
+
+
+async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) -> Surroundings:
+    """Read them. What is beside the point is left out where the user may not read it."""
+    settings = Settings(catalog_namespace=catalog_namespace)
+    unread: list[str] = []
+
+    async def if_allowed(what: str, reading: Awaitable[tuple[Obj, ...]]) -> tuple[Obj, ...]:
+        from scalesets.cli.cluster import ForbiddenError
+
+        try:
+            return await reading
+        except ForbiddenError:
+            unread.append(what)
+            return ()
+
+    async def lease() -> tuple[Obj, ...]:
+        try:
+            return (await cluster.lease(settings.lease_namespace, settings.lease_name),)
+        except CommandError as error:
+            if error.exit_code is ExitCode.NOT_FOUND:
+                return ()
+            raise
+
+    snapshot, images, extensions = await asyncio.gather(
+        cluster.snapshot(name), cluster.images(catalog_namespace), cluster.extensions(catalog_namespace)
+    )
+    revisions, disks, budgets, leases = await asyncio.gather(
+        if_allowed("controllerrevisions", cluster.revisions(name)),
+        if_allowed("persistentvolumeclaims", cluster.claims(name)),
+        if_allowed("poddisruptionbudgets", cluster.budgets()),
+        if_allowed("leases", lease()),
+    )
+    return Surroundings(
+        snapshot=snapshot,
+        images=images,
+        extensions=extensions,
+        revisions=revisions,
+        claims=disks,
+        budgets=budgets,
+        lease=leases[0] if leases else None,
+        unread=tuple(sorted(unread)),
+        catalog_namespace=catalog_namespace,
+    )
+
+
+def engine_view(around: Surroundings) -> SetView:
+    """The engine's view of the set, made as the operator makes it.
+
+    The operator's flags are not known here: its trigger delays show in what it says in the set's conditions.
+    """
+    return views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
+
+
+def _seen(around: Surroundings) -> Seen:
+    snapshot = around.snapshot
+    uid = text(snapshot.scale_set, "metadata.uid")
+    disks: dict[int, dict[str, claims.Claim]] = {}
+    for raw in around.claims:
+        claim = claims.parse(raw)
+        if claim is not None and claim.ordinal is not None and claim.set_name == snapshot.name:
+            disks.setdefault(claim.ordinal, {})[claim.template] = claim
+    return Seen(
+        scale_set=snapshot.scale_set,
+        instances=_instances(snapshot, uid),
+        claims=disks,
+        revisions={models.model_name(r): r for r in around.revisions if _owned_by(r, uid)},
+        upgrades=snapshot.upgrades,
+        images=around.images,
+        extensions=around.extensions,
+        catalog_namespace=around.catalog_namespace,
+    )
+
+
+def _instances(snapshot: Snapshot, uid: str) -> dict[int, Instance]:
+    found = (pods.parse(raw, previous=None, now=snapshot.now) for raw in snapshot.pods)
+    own = (pod for pod in found if pod is not None and pod.owner_uid == uid and pod.set_name == snapshot.name)
+    return {pod.instance.ordinal: pod.instance for pod in own}
+
+
+def _owned_by(obj: Obj, uid: str) -> bool:
+    return any(o.get("controller") and text(o, "uid") == uid for o in at(obj, "metadata.ownerReferences", []))
