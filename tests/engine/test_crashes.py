@@ -1,4 +1,6 @@
-"""Killed after any single step, the operator goes on where it was: the end is the same (docs/design.md, "Crash-safe")."""
+"""Killed after any single step, the operator goes on where it was: the end is the same (docs/design.md,
+"Crash-safe").
+"""
 
 from __future__ import annotations
 

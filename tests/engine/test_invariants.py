@@ -1,5 +1,7 @@
-"""A Hypothesis state machine plays against the engine: scale, publish, exclude, fail, heal, kill, cancel, opt out, model changes, users'
-upgrades, crashes in the middle of a decision, and time. After every single write the invariants of docs/design.md are looked at."""
+"""A Hypothesis state machine plays against the engine: scale, publish, exclude, fail, heal, kill, cancel, opt out,
+model changes, users' upgrades, crashes in the middle of a decision, and time. After every single write the invariants
+of docs/design.md are looked at.
+"""
 
 from __future__ import annotations
 
@@ -188,7 +190,9 @@ class Machine(RuleBasedStateMachine):
         assert not self.watcher.violations, "\n".join([*self.watcher.violations, *self.world.log[-12:]])
 
     def teardown(self):
-        """Faults end, health returns, everything is approved: every started upgrade ends and the set comes to rest (I7, I9)."""
+        """Faults end, health returns, everything is approved: every started upgrade ends and the set comes to rest
+        (I7, I9).
+        """
         if not hasattr(self, "world"):
             return
         world = self.world

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -456,10 +457,10 @@ def test_pauses_are_kept_between_batches() -> None:
     on = OSUpgradePolicy(enabled=True, use_rolling_policy=True)
     world = a_set("1.0.0", replicas=3, policy=policy, os_policy=on).publish("1.1.0").run()
     done = status_of(world).batches
-    assert all(b.start - a.completed >= MINUTE for a, b in zip(done, done[1:], strict=False) if a.completed)
+    assert all(b.start - a.completed >= MINUTE for a, b in itertools.pairwise(done) if a.completed)
     without = a_set("1.0.0", replicas=3, policy=policy).publish("1.1.0").run()
     quick = status_of(without).batches
-    assert all(b.start == a.completed for a, b in zip(quick, quick[1:], strict=False))
+    assert all(b.start == a.completed for a, b in itertools.pairwise(quick))
 
 
 def test_a_refused_template_touches_nothing_and_says_so() -> None:

@@ -1,4 +1,6 @@
-"""Looks at the simulated world after every write and names what breaks an invariant of docs/design.md. Shares no code with the engine."""
+"""Looks at the simulated world after every write and names what breaks an invariant of docs/design.md. Shares no code
+with the engine.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,9 @@ from scalesets.engine.view import BatchOutcome, StartedBy, Upgrade, UpgradeType
 
 
 class Watcher:
-    """Collects violations. ``excuse`` names an instance that the test itself broke, so that its fate is not the engine's."""
+    """Collects violations. ``excuse`` names an instance that the test itself broke, so that its fate is not the
+    engine's.
+    """
 
     def __init__(self, world: World) -> None:
         self.world = world

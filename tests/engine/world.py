@@ -1,7 +1,8 @@
-"""A simulated scale set for the engine: pods that boot, break and die in virtual time, and a store that takes the engine's writes.
+"""A simulated scale set for the engine: pods that boot, break and die in virtual time, and a store that takes the
+engine's writes.
 
-``World.turn()`` asks the engine once and carries the answer out; ``World.run()`` turns until nothing is left to do, moving the clock
-to whatever comes next. A crash is a decision of which only the first steps are carried out.
+``World.turn()`` asks the engine once and carries the answer out; ``World.run()`` turns until nothing is left to do,
+moving the clock to whatever comes next. A crash is a decision of which only the first steps are carried out.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from scalesets.engine.view import (
 START = datetime(2026, 11, 1, tzinfo=UTC)
 IMAGE = "team-a/ubuntu"
 SECOND = timedelta(seconds=1)
+QUICK = RollingPolicy(health_timeout=timedelta(seconds=30), provisioning_timeout=timedelta(minutes=2))
+OPTED_IN = OSUpgradePolicy(enabled=True)
+FIRST_MODEL = Model("m1", "c1", IMAGE)
 
 
 @dataclass(slots=True)
@@ -62,12 +66,10 @@ class World:
     mode: UpgradeMode = UpgradeMode.ROLLING
     zones: tuple[str, ...] = ()
     update_domains: int = 5
-    policy: RollingPolicy = RollingPolicy(
-        health_timeout=timedelta(seconds=30), provisioning_timeout=timedelta(minutes=2)
-    )
-    os_policy: OSUpgradePolicy = OSUpgradePolicy(enabled=True)
-    timing: Timing = Timing()
-    model: Model = Model("m1", "c1", IMAGE)
+    policy: RollingPolicy = QUICK
+    os_policy: OSUpgradePolicy = OPTED_IN
+    timing: Timing = field(default_factory=Timing)
+    model: Model = FIRST_MODEL
     boot: timedelta = SECOND
     stop: timedelta = SECOND
     now: datetime = START
@@ -77,7 +79,7 @@ class World:
     protected: set[int] = field(default_factory=set)
     claims_deleting: set[int] = field(default_factory=set)
     deleting: bool = False
-    status: SetStatus = SetStatus()
+    status: SetStatus = field(default_factory=SetStatus)
     pods: dict[int, Pod] = field(default_factory=dict)
     upgrades: dict[str, Upgrade] = field(default_factory=dict)
     published: list[PublishedVersion] = field(default_factory=list)
@@ -221,7 +223,9 @@ class World:
                 pod.first_ready = pod.ready_at
 
     def turn(self, crash_after: int | None = None) -> tuple[bool, datetime | None]:
-        """Decide once and carry it out, or only its first steps. Returns whether anything was done, and when to look again."""
+        """Decide once and carry it out, or only its first steps. Returns whether anything was done, and when to look
+        again.
+        """
         self.live()
         decision = decide(self.view(), self.now)
         if not decision.within_limit:

@@ -1,7 +1,7 @@
 """Mode Automatic: a model change replaces every instance at once, without a RollingUpgrade (O20).
 
-The intent is the record: it names the new release of every instance before the first pod of it is deleted, so a crash in between
-loses nothing. Extensions' and OS versions follow the same rules as in a model upgrade.
+The intent is the record: it names the new release of every instance before the first pod of it is deleted, so a crash
+in between loses nothing. Extensions' and OS versions follow the same rules as in a model upgrade.
 """
 
 from __future__ import annotations

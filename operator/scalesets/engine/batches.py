@@ -1,7 +1,7 @@
 """Which instances form the next batch (O8, O9b, O9c; docs/rules.md, "Which instances, in what order").
 
-A batch lies in one cell: one zone and one update domain, or with cross-zone enabled one update domain of all zones. Cells are taken
-domain by domain inside a zone, then the next zone; inside a cell lower ordinals first.
+A batch lies in one cell: one zone and one update domain, or with cross-zone enabled one update domain of all zones.
+Cells are taken domain by domain inside a zone, then the next zone; inside a cell lower ordinals first.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ def choose(
 ) -> Choice | None:
     """The next batch out of ``pending``; None when nothing of it may be touched now.
 
-    ``unhealthy_first``: while pending instances are among these, a batch has only those (a first pass over their cells).
+    ``unhealthy_first``: while pending instances are among these, a batch has only those (a first pass over their
+    cells).
     """
     zones = view.zones
     open_ones = [o for o in pending if view.open_zone is None or placement.zone(o, zones) == view.open_zone]

@@ -1,7 +1,9 @@
-"""The life of a published version: Pending until its date, then Available in its regions; immutable once seen (O10, O18).
+"""The life of a published version: Pending until its date, then Available in its regions; immutable once seen (O10,
+O18).
 
-The same rules serve images and extensions. What was seen stays in status, with its image, so that an instance on a version that was
-removed from spec can still come back, and a version that returns with another image is recognised and not used.
+The same rules serve images and extensions. What was seen stays in status, with its image, so that an instance on a
+version that was removed from spec can still come back, and a version that returns with another image is recognised
+and not used.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """One count of the whole set, taken once per decision: who is there, who is healthy, who counts (O11).
 
-An instance counts from its first Ready, or once it is older than provisioningTimeout + healthTimeout, so that a scale-out doesn't
-fault a running upgrade; an instance that is on record counts also when it is lost (docs/rules.md, "Health").
+An instance counts from its first Ready, or once it is older than provisioningTimeout + healthTimeout, so that a
+scale-out doesn't fault a running upgrade; an instance that is on record counts also when it is lost (docs/rules.md,
+"Health").
 """
 
 from __future__ import annotations

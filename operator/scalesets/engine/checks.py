@@ -54,8 +54,8 @@ def upgraded_instances(
 ) -> Stop | None:
     """Make sure that of the instances touched so far not too many failed or have turned unhealthy since (O13).
 
-    Instances that were unhealthy before their batch and stayed so are left out on both sides: one sick instance doesn't stop
-    its own cure.
+    Instances that were unhealthy before their batch and stayed so are left out on both sides: one sick instance
+    doesn't stop its own cure.
     """
     all_touched = touched(batches, scope)
     bad = failed(batches, scope) | (all_touched & census.unhealthy)

@@ -1,8 +1,8 @@
 """The conditions of a ScaleSet, in the terms of kstatus (docs/api.md, "ScaleSet").
 
-Ready: every instance exists and has been up, or is in a batch; the unhealthy ones are within the limit; the model is applied.
-Reconciling: the set works towards its spec. Stalled: only the user can go on. Progressing: what it does or waits for, in words.
-Messages carry no counters, so that they change only when the situation does.
+Ready: every instance exists and has been up, or is in a batch; the unhealthy ones are within the limit; the model is
+applied. Reconciling: the set works towards its spec. Stalled: only the user can go on. Progressing: what it does or
+waits for, in words. Messages carry no counters, so that they change only when the situation does.
 """
 
 from __future__ import annotations

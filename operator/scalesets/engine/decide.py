@@ -1,7 +1,7 @@
 """The one question the operator asks: what is to be done for this scale set now? (docs/design.md, "The shape")
 
-Reads top to bottom: count the set, take the upgrade that holds the lock one step further or see who may take it, tend the
-instances outside it, then say it all in the status. What must be stored first comes first in ``Decision.writes``.
+Reads top to bottom: count the set, take the upgrade that holds the lock one step further or see who may take it, tend
+the instances outside it, then say it all in the status. What must be stored first comes first in ``Decision.writes``.
 """
 
 from __future__ import annotations

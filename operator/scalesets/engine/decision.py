@@ -1,10 +1,10 @@
 """What the engine answers: writes in order, then actions on instances, then when to look again.
 
-``Decision.writes`` are done one after the other, each only when the one before was stored; they carry the resourceVersion of
-what the decision was made from, so a stale or second operator gets a conflict and looks again. ``Decision.actions`` rest
-only on what was already stored when the view was taken, never on a write of the same decision: that is what makes a crash at any point harmless
-(docs/design.md). They may run side by side. After a decision with writes or actions the executor's answers go into the cache and
-the set is decided again.
+``Decision.writes`` are done one after the other, each only when the one before was stored; they carry the
+resourceVersion of what the decision was made from, so a stale or second operator gets a conflict and looks again.
+``Decision.actions`` rest only on what was already stored when the view was taken, never on a write of the same
+decision: that is what makes a crash at any point harmless (docs/design.md). They may run side by side. After a
+decision with writes or actions the executor's answers go into the cache and the set is decided again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from scalesets.engine.view import Release, SetStatus, StartedBy, UpgradeStatus, 
 
 @dataclass(frozen=True, slots=True)
 class WriteSetStatus:
-    """Replace ScaleSet.status. ``urgent`` is False for counts that only inform: the executor may hold those back for some seconds."""
+    """Replace ScaleSet.status. ``urgent`` is False for counts that only inform: the executor may hold those back for
+    some seconds.
+    """
 
     status: SetStatus
     urgent: bool = True
@@ -25,7 +27,9 @@ class WriteSetStatus:
 
 @dataclass(frozen=True, slots=True)
 class CreateUpgrade:
-    """Create a RollingUpgrade (with our finalizer, owned by the set). AlreadyExists is success: look at what is there."""
+    """Create a RollingUpgrade (with our finalizer, owned by the set). AlreadyExists is success: look at what is
+    there.
+    """
 
     name: str
     type: UpgradeType
@@ -75,7 +79,9 @@ class DeleteUpgrade:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """Dry-run create this instance under a name of its own; Invalid or Forbidden becomes trouble TemplateRefused and ends the decision."""
+    """Dry-run create this instance under a name of its own; Invalid or Forbidden becomes trouble TemplateRefused and
+    ends the decision.
+    """
 
     ordinal: int
     release: Release
@@ -83,7 +89,9 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Look at the secrets and config maps that the model names; a problem becomes trouble PREFLIGHT and ends the decision."""
+    """Look at the secrets and config maps that the model names; a problem becomes trouble PREFLIGHT and ends the
+    decision.
+    """
 
     model: str
 

@@ -1,4 +1,5 @@
-"""What automatic OS upgrade needs, as a chain of small checks (O15): each makes sure of one thing and says what is missing.
+"""What automatic OS upgrade needs, as a chain of small checks (O15): each makes sure of one thing and says what is
+missing.
 
 Their reason and message are what users read in the condition AutomaticOSUpgradeEligible.
 """

@@ -1,7 +1,8 @@
 """The verdict on one member of a batch: waiting, healthy or failed (O3, O12; docs/rules.md, "Health").
 
-The clock of healthTimeout starts when the new containers have started or at the first definite start failure, at the latest
-provisioningTimeout after the instance was touched. The first Ready succeeds; nobody is judged failed before the timeout.
+The clock of healthTimeout starts when the new containers have started or at the first definite start failure, at the
+latest provisioningTimeout after the instance was touched. The first Ready succeeds; nobody is judged failed before
+the timeout.
 """
 
 from __future__ import annotations

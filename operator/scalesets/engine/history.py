@@ -1,7 +1,7 @@
 """What an upgrade leaves behind: how it ended, on the set, and the last five of two months as history (O22).
 
-The set itself remembers the last attempt, because users may delete RollingUpgrades: it decides whether the same target starts
-by itself again (docs/rules.md, "When upgrades start").
+The set itself remembers the last attempt, because users may delete RollingUpgrades: it decides whether the same
+target starts by itself again (docs/rules.md, "When upgrades start").
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Keeping instances there: scale out and in, self-healing, labels (docs/rules.md, "Trouble" and "The model").
 
-Members of a running batch are the upgrade's (rolling.py); everything else is decided here. A missing instance comes back as its record
-says, a new one gets the latest allowed release. Nothing here waits: what is not possible yet is looked at again.
+Members of a running batch are the upgrade's (rolling.py); everything else is decided here. A missing instance comes
+back as its record says, a new one gets the latest allowed release. Nothing here waits: what is not possible yet is
+looked at again.
 """
 
 from __future__ import annotations

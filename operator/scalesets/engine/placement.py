@@ -1,7 +1,8 @@
-"""Where an instance stands: zone = ordinal mod Z, update domain = (ordinal div Z) mod D (docs/rules.md, "Which instances").
+"""Where an instance stands: zone = ordinal mod Z, update domain = (ordinal div Z) mod D (docs/rules.md, "Which
+instances").
 
-The placement is a function of the ordinal alone, so it never changes over an instance's life, and instances are spread
-evenly over zones and, inside each zone, over update domains.
+The placement is a function of the ordinal alone, so it never changes over an instance's life, and instances are
+spread evenly over zones and, inside each zone, over update domains.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The four counts of an upgrade and its roll-backs, from its batches and scope alone: they always sum to the scope (I6, O22)."""
+"""The four counts of an upgrade and its roll-backs, from its batches and scope alone: they always sum to the scope
+(I6, O22).
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Which release an instance is meant to run: a new one, a lost one, one in a batch (docs/rules.md, "The model").
 
-An OS upgrade changes the image version and applies the model as of its start; a model upgrade keeps the image version unless the
-model names another image; extension versions stay what they are unless the model asks for others.
+An OS upgrade changes the image version and applies the model as of its start; a model upgrade keeps the image version
+unless the model names another image; extension versions stay what they are unless the model asks for others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ def extension_versions(view: SetView, model: Model, now: datetime) -> tuple[tupl
 
 
 def for_new_instance(view: SetView, now: datetime) -> Release | None:
-    """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't failed here."""
+    """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't
+    failed here.
+    """
     model = view.model
     if model is None:
         return None

@@ -1,9 +1,9 @@
 """The step of the upgrade that holds the set's lock: one pure function of what is stored and what is seen.
 
-The life of a batch: its intent is stored (Running) → its members are taken down and come back on the target → each is judged →
-failed ones are put back where roll-back applies (an intent of its own, stored first) and judged once more → the
-verdict is stored together with the next batch's intent. Between batches the stop rules, a cancel and the pause are looked at.
-Sources: O8, O11, O12, O13, O24 and docs/rules.md.
+The life of a batch: its intent is stored (Running) → its members are taken down and come back on the target → each is
+judged → failed ones are put back where roll-back applies (an intent of its own, stored first) and judged once more →
+the verdict is stored together with the next batch's intent. Between batches the stop rules, a cancel and the pause
+are looked at. Sources: O8, O11, O12, O13, O24 and docs/rules.md.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ WAVE = timedelta(seconds=5)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the upgrade wants now. ``members`` are the running batch's, ``record`` what those of a batch that ends run."""
+    """What the upgrade wants now. ``members`` are the running batch's, ``record`` what those of a batch that ends
+    run.
+    """
 
     status: UpgradeStatus | None = None  # to be stored; None: as it is
     dry_run: DryRun | None = None  # before the status is stored
@@ -320,7 +322,7 @@ def _choose(
 
 
 def _put_back_next(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> Step:
-    """The upgrade was stopped and its failed instances go back, cell by cell (rollbackFailedInstancesOnPolicyBreach)."""
+    """After a stop the failed instances go back, cell by cell (rollbackFailedInstancesOnPolicyBreach)."""
     for former in status.batches:
         back = frozenset(o for b in status.batches for o in b.rolled_back)
         left = sorted(o for o in former.failed - back if o < view.replicas and o in former.members)

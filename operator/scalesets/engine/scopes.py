@@ -1,7 +1,8 @@
-"""What an upgrade is about: its target, the instances in scope, and what ends it early (docs/rules.md, "Which instances", "When upgrades start").
+"""What an upgrade is about: its target, the instances in scope, and what ends it early (docs/rules.md, "Which
+instances", "When upgrades start").
 
-Scope = the instances that are not on the target at the start, less the protected ones. Scaled-in instances leave it, scaled-out
-ones don't enter. The target is fixed when the upgrade begins.
+Scope = the instances that are not on the target at the start, less the protected ones. Scaled-in instances leave it,
+scaled-out ones don't enter. The target is fixed when the upgrade begins.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ NOT_ELIGIBLE = "NotEligible"
 
 
 def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> UpgradeStatus:
-    """The first status: target and scope, or final at once when it can't be done (a user's words come back as the error)."""
+    """The first status: target and scope, or final at once when it can't be done (a user's words come back as the
+    error).
+    """
     blank = UpgradeStatus(Code.ROLLING_FORWARD, Target(""), now, last_action_time=now)
     if upgrade.type is UpgradeType.EXTENSION:
         return _refuse(blank, upgrade, now, "NotSupported", "type Extension is not supported yet; use OSImage or Model")
@@ -83,7 +86,9 @@ def os_version_is_behind(view: SetView, release: Release, image: str, version: s
 
 
 def may_touch(view: SetView, ordinal: int, release: Release, *, platform_os: bool) -> bool:
-    """Not protected, no claim of it being deleted, and for the platform's OS upgrade in Manual mode on the latest model."""
+    """Not protected, no claim of it being deleted, and for the platform's OS upgrade in Manual mode on the latest
+    model.
+    """
     if is_protected(view, ordinal) or ordinal in view.claims_deleting:
         return False
     on_model = view.model is None or release.model == view.model.name

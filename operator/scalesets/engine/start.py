@@ -1,7 +1,8 @@
 """Which upgrade takes the set's free lock, or is made (docs/rules.md, "When upgrades start").
 
-Users' upgrades first, oldest first; then the model, then the OS image. The platform makes an upgrade only when it can start: it is
-never queued. Names come from a hash of set, type, target and attempt, so that two operators can't make two.
+Users' upgrades first, oldest first; then the model, then the OS image. The platform makes an upgrade only when it can
+start: it is never queued. Names come from a hash of set, type, target and attempt, so that two operators can't make
+two.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ from scalesets.engine.view import (
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """``lock`` names the upgrade that takes the lock; ``reason`` and ``message`` say what the set waits for, if for anything."""
+    """``lock`` names the upgrade that takes the lock; ``reason`` and ``message`` say what the set waits for, if for
+    anything.
+    """
 
     lock: str = ""
     writes: tuple[Write, ...] = ()

@@ -1,7 +1,7 @@
 """ScaleSet.status as it should read now: the record, the counts and the conditions (docs/api.md, "ScaleSet").
 
-The conditions follow kstatus: Ready, Reconciling and Stalled; Progressing says in words what the set does or waits for. No
-message carries a counter that moves by itself, so a quiet cluster writes nothing (I9).
+The conditions follow kstatus: Ready, Reconciling and Stalled; Progressing says in words what the set does or waits
+for. No message carries a counter that moves by itself, so a quiet cluster writes nothing (I9).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def record(
 ) -> dict[int, Release]:
     """What each instance runs or comes back as.
 
-    ``members`` of the running batch keep their entry until its verdict, which comes as ``judged``; ``intents`` are what mode
-    Automatic is about to replace. A new instance enters the record when it counts (census.py).
+    ``members`` of the running batch keep their entry until its verdict, which comes as ``judged``; ``intents`` are
+    what mode Automatic is about to replace. A new instance enters the record when it counts (census.py).
     """
     stored = view.status.record
     out: dict[int, Release] = {}

@@ -1,4 +1,5 @@
-"""Versions and which of them may be used: latest per location, excluded, not yet published, end of life (O1, O10, O18, E8).
+"""Versions and which of them may be used: latest per location, excluded, not yet published, end of life (O1, O10,
+O18, E8).
 
 Versions are ``Major.Minor.Patch``, compared as numbers; leading zeros don't count.
 """
@@ -76,7 +77,7 @@ def resolve_extension(extension: ModelExtension, catalogue: Catalogue | None, no
         exact = [v for v in catalogue.versions if parse(v.version) == named and not v.changed]
         return exact[0].version if exact else None
     else:
-        line = (named + (0,))[:2]
+        line = ((*named, 0))[:2]
         wanted = [v for v in catalogue.versions if parse(v.version)[:2] == line]
     stable = [v.version for v in wanted if is_stable(v, now)]
     return max(stable, key=parse, default=None)

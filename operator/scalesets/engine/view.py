@@ -1,8 +1,8 @@
 """What the engine is shown: one scale set, its instances and all that bears on them, at one moment.
 
 Everything here is a frozen value. The kube layer and the tests build it; the engine only reads it. Nothing in it is
-remembered by the engine: what was decided earlier comes back as stored status (``SetStatus``, ``UpgradeStatus``), what is
-done is read from the instances (docs/design.md, "Crash-safe by writing the intent first").
+remembered by the engine: what was decided earlier comes back as stored status (``SetStatus``, ``UpgradeStatus``),
+what is done is read from the instances (docs/design.md, "Crash-safe by writing the intent first").
 
 Times are aware datetimes in UTC, durations timedeltas, percentages integers, ordinals integers from 0.
 """
@@ -79,10 +79,10 @@ class Instance:
     """One pod that exists, as last seen.
 
     ``ready`` is the pod's Ready condition. ``started_at`` is when the last of its containers started (None until all
-    have); ``failed_to_start`` when a definite start failure (pull, configuration, crash) was first seen; ``first_ready`` when
-    this operator first saw it Ready (kept by the cache over the pod's life, so that "the first Ready succeeds").
-    ``restarted_at`` is the last container restart. ``losses`` counts how often the instance was lost in a row and ``lost_at``
-    is when it was last, for the back-off of its re-creation.
+    have); ``failed_to_start`` when a definite start failure (pull, configuration, crash) was first seen;
+    ``first_ready`` when this operator first saw it Ready (kept by the cache over the pod's life, so that "the first
+    Ready succeeds"). ``restarted_at`` is the last container restart. ``losses`` counts how often the instance was
+    lost in a row and ``lost_at`` is when it was last, for the back-off of its re-creation.
     """
 
     ordinal: int
@@ -155,10 +155,11 @@ class ModelExtension:
 class Model:
     """One model of the set (a ControllerRevision).
 
-    ``name`` is its hash; two models with the same ``content`` differ in flags only, so a pod is relabelled, not replaced.
-    ``image`` finds the catalogue in ``SetView.images``; ``version`` is ``latest`` or one exact version.
-    ``probe_delay`` is what the readiness probes themselves need at least (initialDelaySeconds + periodSeconds × successThreshold);
-    ``probed`` whether ``os`` has a readiness probe at all; ``slow_probe`` whether one probes less often than every two minutes (O3).
+    ``name`` is its hash; two models with the same ``content`` differ in flags only, so a pod is relabelled, not
+    replaced. ``image`` finds the catalogue in ``SetView.images``; ``version`` is ``latest`` or one exact version.
+    ``probe_delay`` is what the readiness probes themselves need at least (initialDelaySeconds + periodSeconds ×
+    successThreshold); ``probed`` whether ``os`` has a readiness probe at all; ``slow_probe`` whether one probes less
+    often than every two minutes (O3).
     """
 
     name: str
@@ -204,7 +205,9 @@ class OSUpgradePolicy:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The operator's ``timing`` settings: when upgrades start by themselves. The defaults are the profile ``immediate``."""
+    """The operator's ``timing`` settings: when upgrades start by themselves. The defaults are the profile
+    ``immediate``.
+    """
 
     first_trigger_delay: timedelta = timedelta(0)
     trigger_delay_min: timedelta = timedelta(0)
@@ -249,7 +252,9 @@ class LastUpgrade:
 
 @dataclass(frozen=True, slots=True)
 class SetStatus:
-    """``ScaleSet.status``. ``record`` is what each known instance runs or comes back as; an ordinal that is not in it is new."""
+    """``ScaleSet.status``. ``record`` is what each known instance runs or comes back as; an ordinal that is not in it
+    is new.
+    """
 
     observed_generation: int = 0
     replicas: int = 0
@@ -276,8 +281,8 @@ class SetStatus:
 class Batch:
     """One batch: the intent (members and the release each comes from) and, later, its verdict.
 
-    Written to RollingUpgrade.status before its first instance is touched. ``rolled_back`` is an intent as well: a member in it
-    is wanted at its ``members`` release from then on.
+    Written to RollingUpgrade.status before its first instance is touched. ``rolled_back`` is an intent as well: a
+    member in it is wanted at its ``members`` release from then on.
     """
 
     number: int
@@ -306,7 +311,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an upgrade goes. For a Model upgrade ``image_version`` is used for instances whose image changes with the model.
+    """Where an upgrade goes. For a Model upgrade ``image_version`` is used for instances whose image changes with the
+    model.
 
     ``extensions`` are the versions for extensions that an instance doesn't have yet (name, version).
     """
@@ -369,12 +375,15 @@ class Upgrade:
 
 
 class TroubleKind(Enum):
-    """What the executor ran into, told to the next decision. The values are condition types or reasons that users read."""
+    """What the executor ran into, told to the next decision. The values are condition types or reasons that users
+    read.
+    """
 
     TEMPLATE_REFUSED = "TemplateRefused"  # the server refuses the pod; holds new batches and creations of that model
     PREFLIGHT = "ExternalResources"  # a secret or config map that the model names is missing or expired
     NAME_CONFLICT = "NameConflict"  # a foreign pod has the name
     CLAIM_CONFLICT = "ClaimConflict"  # a foreign claim has the name
+    CLAIM_NOT_EXPANDED = "ClaimNotExpanded"  # its storage class can't expand it
     QUOTA = "QuotaExceeded"
     CREATE_FAILED = "CreateFailed"
     IMAGE_MISSING = "ImageNotFound"  # no image is known for the version that the instance has
