@@ -1,0 +1,186 @@
+"""Reading API objects as docs/api.md and docs/rules.md describe them. Independent of the operator's own readers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+Json = Mapping[str, Any]
+Key = tuple[str, str]
+"""Namespace and name."""
+
+LAG = timedelta(seconds=2)
+"""How far behind the world the operator's knowledge may be."""
+PREFIX = "scalesets.dev/"
+EXTENSION = "extension.scalesets.dev/"
+PLATFORM_PERCENT = 20
+"""OS and extension upgrades never exceed so many percent (O8)."""
+
+
+def ordinals(text: str) -> frozenset[int]:
+    """``"0-3,7"`` as a set."""
+    found: set[int] = set()
+    for part in filter(None, (text or "").split(",")):
+        first, _, last = part.partition("-")
+        found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
+
+
+def render(some: Iterable[int]) -> str:
+    """A set as ``"0-3,7"``."""
+    runs: list[list[int]] = []
+    for ordinal in sorted(some):
+        if runs and runs[-1][1] == ordinal - 1:
+            runs[-1][1] = ordinal
+        else:
+            runs.append([ordinal, ordinal])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def ordinal_of(name: str, set_name: str) -> int | None:
+    """The ordinal in an instance's name."""
+    stem, _, tail = name.rpartition("-")
+    return int(tail) if stem == set_name and tail.isdigit() else None
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time as Kubernetes writes it."""
+    if not text:
+        return None
+    when = datetime.fromisoformat(text)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+
+
+def duration(text: str) -> timedelta:
+    """An ISO 8601 duration."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text} is no ISO 8601 duration")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
+# -- of a ScaleSet -----------------------------------------------------------------------------------------------------
+
+
+def replicas(obj: Json) -> int:
+    """What is asked for; a drop that no field manager owns doesn't count (docs/api.md)."""
+    asked = int(obj["spec"].get("replicas", 1))
+    fields = obj["metadata"].get("managedFields")
+    if not fields or any("f:replicas" in (f.get("fieldsV1") or {}).get("f:spec", {}) for f in fields):
+        return asked
+    groups = (obj.get("status") or {}).get("instances") or ()
+    known = [o for g in groups for o in ordinals(g.get("ordinals", ""))]
+    return max(asked, max(known, default=-1) + 1)
+
+
+def cell(obj: Json, ordinal: int) -> tuple[str, int]:
+    """Zone and update domain of an instance."""
+    zones = obj["spec"].get("zones") or ()
+    domains = int(obj["spec"].get("updateDomains", 5))
+    return (zones[ordinal % len(zones)] if zones else "", ordinal // max(1, len(zones)) % domains)
+
+
+def mode(obj: Json) -> str:
+    """What a model change does to existing instances."""
+    return _policy(obj).get("mode", "Rolling")
+
+
+def roll_back_disabled(obj: Json) -> bool:
+    """Whether a failed instance of an automatic OS upgrade stays on the new version."""
+    return bool(_os_policy(obj).get("disableAutomaticRollback"))
+
+
+def batch_percent(obj: Json, upgrade_type: str) -> int:
+    """The most instances in one batch."""
+    percent = int(_rolling(obj, upgrade_type).get("maxBatchInstancePercent", 20))
+    return percent if upgrade_type == "Model" else min(percent, PLATFORM_PERCENT)
+
+
+def unhealthy_percent(obj: Json, upgrade_type: str) -> int:
+    """No batch starts while more of the set is unhealthy (O11)."""
+    return int(_rolling(obj, upgrade_type).get("maxUnhealthyInstancePercent", 20))
+
+
+def crosses_zones(obj: Json, upgrade_type: str) -> bool:
+    """Whether a batch may lie in several zones."""
+    return bool(_rolling(obj, upgrade_type).get("enableCrossZoneUpgrade"))
+
+
+def growing_time(obj: Json) -> timedelta:
+    """How old an instance that was never Ready must be to count (docs/rules.md, "Health")."""
+    policy = _policy(obj).get("rollingUpgradePolicy") or {}
+    return duration(policy.get("provisioningTimeout", "PT15M")) + duration(policy.get("healthTimeout", "PT5M"))
+
+
+def location(obj: Json) -> str:
+    """The effective region."""
+    return (obj.get("status") or {}).get("location") or obj["spec"].get("location") or ""
+
+
+def set_words(obj: Json) -> list[str]:
+    """What a reader of the timeline wants to know when it changes."""
+    status = obj.get("status") or {}
+    told = [
+        f"{c.get('type')}={c.get('status')} {c.get('reason')}"
+        for c in status.get("conditions") or ()
+        if c.get("type") != "Ready" or c.get("status") == "False"
+    ]
+    generation = f"generation {obj['metadata'].get('generation', 0)}"
+    return [f"{replicas(obj)} replicas", generation, f"lock {status.get('currentUpgrade') or 'free'}", *told]
+
+
+def _policy(obj: Json) -> Json:
+    return obj["spec"].get("upgradePolicy") or {}
+
+
+def _os_policy(obj: Json) -> Json:
+    return _policy(obj).get("automaticOSUpgradePolicy") or {}
+
+
+def _rolling(obj: Json, upgrade_type: str) -> Json:
+    """The rolling policy that counts; the defaults for an OS upgrade that doesn't use the set's."""
+    if upgrade_type == "OSImage" and not _os_policy(obj).get("useRollingUpgradePolicy"):
+        return {}
+    return _policy(obj).get("rollingUpgradePolicy") or {}
+
+
+# -- of a GalleryImage -------------------------------------------------------------------------------------------------
+
+
+def objection(image: Json, version: str, region: str, at: datetime) -> str:
+    """Why an upgrade must not go to the version as this GalleryImage stands; empty when it may (I8)."""
+    if not image:
+        return "its image is deleted"
+    spec = image["spec"]
+    published = next((v for v in spec.get("versions") or () if v["version"] == version), None)
+    if published is None:
+        return "it is not published"
+    if published.get("excludeFromLatest"):
+        return "it is excluded from latest"
+    since = moment(published.get("publishedDate"))
+    if since is not None and since > at + LAG:
+        return f"it is published only at {since}"
+    regions = published.get("targetRegions")
+    if spec.get("source") == "Gallery" and regions and region not in regions:
+        return f"it is not for {region}"
+    seen = next((v for v in (image.get("status") or {}).get("versions") or () if v["version"] == version), {})
+    state = next((r.get("state") for r in seen.get("regions") or () if r.get("name") == region), "Available")
+    if state != "Available":
+        return f"it is {state} in {region}"
+    if seen.get("image", published.get("image")) != published.get("image"):
+        return "it came back with another image"
+    return ""
+
+
+def version_words(image: Json) -> list[str]:
+    """The versions in words, one each."""
+    if not image:
+        return ["deleted"]
+    versions = image["spec"].get("versions") or ()
+    return [f"{v['version']}{' excluded' if v.get('excludeFromLatest') else ''}" for v in versions]
