@@ -163,6 +163,7 @@ def test_the_whole_pod_schema_is_there() -> None:
     spec = podschema.resolved("PodTemplateSpec")["properties"]["spec"]["properties"]
 
     assert podschema.kubernetes_version() == "1.36"
+    assert len(json.dumps(podschema.resolved("PodTemplateSpec"), separators=(",", ":"))) < 64 * 1024
     assert {"affinity", "containers", "initContainers", "tolerations", "topologySpreadConstraints", "volumes"} <= set(
         spec
     )

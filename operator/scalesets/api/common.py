@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainSerializer, StringConstraints, WithJsonSchema
 
-from scalesets.api.schema import Model, Worded, joined, map_list
+from scalesets.api.schema import Model, Worded, map_list
 
 MAX_REPLICAS = 10_000
 MAX_EXTENSIONS = 20
@@ -19,12 +19,9 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 LABEL_VALUE = r"^[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
 VERSION_NUMBER = r"[0-9]{1,10}\.[0-9]{1,10}\.[0-9]{1,10}"
-DURATION = joined(r"""
-    ^P([0-9]{1,3}D
-      |([0-9]{1,3}D)?T([0-9]{1,4}H([0-9]{1,5}M)?([0-9]{1,6}(\.[0-9]{1,3})?S)?
-                      |[0-9]{1,5}M([0-9]{1,6}(\.[0-9]{1,3})?S)?
-                      |[0-9]{1,6}(\.[0-9]{1,3})?S))$
-""")
+DAYS, HOURS, MINUTES, SECONDS = "[0-9]{1,3}D", "[0-9]{1,4}H", "[0-9]{1,5}M", r"[0-9]{1,6}(\.[0-9]{1,3})?S"
+CLOCK = f"T({HOURS}({MINUTES})?({SECONDS})?|{MINUTES}({SECONDS})?|{SECONDS})"
+DURATION = f"^P({DAYS}({CLOCK})?|{CLOCK})$"
 ORDINALS = r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$"
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL)]

@@ -1,7 +1,8 @@
 """Make the CRDs of `crds/` from the models: `python -m scalesets.api.generate [--check] [--out crds]`.
 
 Pydantic writes a JSON schema; Kubernetes wants a structural one, without references, titles, `anyOf` or `const`. What
-lies between is small and ours (docs/adr/0007 tells why). Two rules of it are not obvious:
+lies between is small and ours (docs/adr/0007-crds-from-pydantic-by-a-generator-of-our-own.md tells why). Two rules of
+it are not obvious:
 
 - The default of a model is `{}`, whatever Pydantic says it is: the API server fills in the defaults inside it.
 - `default: []` is left out, so that a stored object doesn't differ from what its author wrote. Status has no

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
+from scalesets.api.claims import CLAIM_RULES, ClaimRetentionPolicy, ClaimTemplates
 from scalesets.api.common import (
     LABEL_VALUE,
     MAX_EXTENSIONS,
@@ -37,7 +38,7 @@ from scalesets.api.schema import (
     map_list,
     ruled,
 )
-from scalesets.api.template import MAX_CLAIMS, OWN_CONTAINERS, ClaimTemplate, PodTemplate
+from scalesets.api.template import OWN_CONTAINERS, PodTemplate
 
 ANOTHER = "create another ScaleSet"
 
@@ -194,22 +195,6 @@ class ServiceFabric(Model):
     """Whether only stateless services run on it."""
 
 
-class Retention(StrEnum):
-    """What happens to a claim that no instance uses any more."""
-
-    RETAIN = "Retain"
-    DELETE = "Delete"
-
-
-class ClaimRetentionPolicy(Model):
-    """What happens to data disks that no instance uses any more."""
-
-    when_deleted: Retention = Retention.RETAIN
-    """When the set is deleted."""
-    when_scaled: Retention = Retention.RETAIN
-    """When the set is scaled in."""
-
-
 class InstanceProtection(Model):
     """Protection of one instance."""
 
@@ -219,68 +204,12 @@ class InstanceProtection(Model):
     """Keeps it out of every upgrade."""
 
 
-def _unchanged(path: str) -> str:
-    """A CEL condition: the claims `t` and `old` agree on a field, its absence included."""
-    return f"has(t.{path}) == has(old.{path}) && (!has(t.{path}) || t.{path} == old.{path})"
-
-
-CLAIMS_SAME_NAMES = Rule(
-    rule="has(self.volumeClaimTemplates) == has(oldSelf.volumeClaimTemplates) && (!has(self.volumeClaimTemplates)"
-    " || self.volumeClaimTemplates.map(t, t.metadata.name) == oldSelf.volumeClaimTemplates.map(t, t.metadata.name))",
-    message=f"volumeClaimTemplates can't be added, removed, renamed or moved: {ANOTHER}",
-    field=".volumeClaimTemplates",
-    reason="FieldValueForbidden",
-)
-CLAIMS_SAME_CONTENT = Rule(
-    rule="!has(self.volumeClaimTemplates) || !has(oldSelf.volumeClaimTemplates)"
-    " || self.volumeClaimTemplates.all(t,"
-    " oldSelf.volumeClaimTemplates.all(old, t.metadata.name != old.metadata.name || ("
-    + " && ".join(
-        _unchanged(path)
-        for path in (
-            "metadata.labels",
-            "metadata.annotations",
-            "spec.accessModes",
-            "spec.dataSource",
-            "spec.dataSourceRef",
-            "spec.resources.limits",
-            "spec.selector",
-            "spec.storageClassName",
-            "spec.volumeAttributesClassName",
-            "spec.volumeMode",
-            "spec.volumeName",
-        )
-    )
-    + ")))",
-    message=f"volumeClaimTemplates are immutable but for a larger storage request: {ANOTHER} for other claims",
-    field=".volumeClaimTemplates",
-    reason="FieldValueForbidden",
-)
-CLAIMS_GROW = Rule(
-    rule="!has(self.volumeClaimTemplates) || !has(oldSelf.volumeClaimTemplates)"
-    " || self.volumeClaimTemplates.all(t, oldSelf.volumeClaimTemplates.all(old, t.metadata.name != old.metadata.name"
-    " || quantity(string(t.spec.resources.requests.storage)).compareTo("
-    "quantity(string(old.spec.resources.requests.storage))) >= 0))",
-    message="volumeClaimTemplates: a storage request can't become smaller: keep or raise it",
-    field=".volumeClaimTemplates",
-    reason="FieldValueForbidden",
-)
-
-
 class ScaleSetSpec(Model):
     """The set as it should be."""
 
     rules = (
         *(immutable(name, ANOTHER) for name in ("location", "zones", "updateDomains", "serviceName", "serviceFabric")),
-        CLAIMS_SAME_NAMES,
-        CLAIMS_SAME_CONTENT,
-        CLAIMS_GROW,
-        Rule(
-            rule="!has(self.volumeClaimTemplates) || self.volumeClaimTemplates.all(t,"
-            " self.volumeClaimTemplates.exists_one(other, other.metadata.name == t.metadata.name))",
-            message="volumeClaimTemplates must have different names: rename one",
-            field=".volumeClaimTemplates",
-        ),
+        *CLAIM_RULES,
         Rule(
             rule="!has(self.zones) || !has(self.template.spec.nodeSelector)"
             " || !('topology.kubernetes.io/zone' in self.template.spec.nodeSelector"
@@ -319,7 +248,7 @@ class ScaleSetSpec(Model):
     """Only for Service Fabric node types. Immutable."""
     template: PodTemplate
     """The pod of an instance; its container `os` has no image, which comes from imageReference."""
-    volume_claim_templates: Annotated[tuple[ClaimTemplate, ...], Field(max_length=MAX_CLAIMS)] = ()
+    volume_claim_templates: ClaimTemplates = ()
     """The data disks of every instance. Only a larger storage request may change."""
     persistent_volume_claim_retention_policy: ClaimRetentionPolicy = ClaimRetentionPolicy()
     """What happens to data disks that no instance uses any more."""

@@ -7,7 +7,6 @@ A stored object was checked by the API server, so reading is lenient where that 
 CRD) are ignored. Templates, claims and containers stay plain dicts.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -205,8 +204,3 @@ class Resource(Model):
     kind_info: ClassVar[Kind]
 
     metadata: ObjectMeta = ObjectMeta()
-
-
-def joined(pattern: str) -> str:
-    """A pattern written over several lines, without its white space."""
-    return re.sub(r"\s+", "", pattern)

@@ -1,5 +1,4 @@
-"""The pod template, the claims and an extension's container: Kubernetes' own schema (podschema.py) with what a set
-adds to it.
+"""The pod template and an extension's container: Kubernetes' own schema (podschema.py) with what a set adds to it.
 
 The container `os` has no image, as it comes from `imageReference`. What makes an instance itself (its name, its node,
 its zone, our labels) is the set's to say, so the template is refused when it says it. `maxItems` and `maxLength` are
@@ -13,7 +12,8 @@ from scalesets.api.podschema import resolved
 from scalesets.api.schema import Embedded, Rule, Schema
 
 MAX_CONTAINERS = 32
-MAX_CLAIMS = 16
+MAX_ANNOTATION = 262_144
+"""What all annotations of an object may have."""
 OUR_DOMAIN = "scalesets.dev/"
 OWN_CONTAINERS = ("os", "custom-data")
 
@@ -22,30 +22,9 @@ def pod_template_schema() -> Schema:
     """The schema of `template`."""
     schema = resolved("PodTemplateSpec")
     schema["required"] = ["spec"]
-    _rule_metadata(schema["properties"]["metadata"])
+    rule_metadata(schema["properties"]["metadata"], longest=MAX_ANNOTATION)
     _rule_pod(schema["properties"]["spec"])
     return schema
-
-
-def claim_template_schema() -> Schema:
-    """The schema of one of `volumeClaimTemplates`."""
-    spec = resolved("PersistentVolumeClaimSpec")
-    _bound_claim(spec)
-    metadata: Schema = {
-        "type": "object",
-        "required": ["name"],
-        "properties": {
-            "name": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": DNS_LABEL},
-            "labels": _string_map(),
-            "annotations": _string_map(),
-        },
-    }
-    _rule_metadata(metadata)
-    return {
-        "type": "object",
-        "required": ["metadata", "spec"],
-        "properties": {"metadata": metadata, "spec": spec},
-    }
 
 
 def extension_container_schema() -> Schema:
@@ -53,7 +32,7 @@ def extension_container_schema() -> Schema:
     schema = resolved("Container")
     del schema["required"]
     _bound_names(schema)
-    _add_rules(
+    add_rules(
         schema,
         Rule(
             rule="!has(self.name)",
@@ -73,7 +52,7 @@ def extension_container_schema() -> Schema:
             field=".restartPolicy",
         ),
     )
-    _add_rules(
+    add_rules(
         schema["properties"]["startupProbe"],
         Rule(
             rule="(has(self.initialDelaySeconds) ? self.initialDelaySeconds : 0)"
@@ -86,14 +65,14 @@ def extension_container_schema() -> Schema:
 
 
 PodTemplate = Annotated[dict[str, Any], Embedded(pod_template_schema)]
-ClaimTemplate = Annotated[dict[str, Any], Embedded(claim_template_schema)]
 ExtensionContainer = Annotated[dict[str, Any], Embedded(extension_container_schema)]
 
 
-def _rule_metadata(metadata: Schema) -> None:
+def rule_metadata(metadata: Schema, *, longest: int) -> None:
+    """Bound labels and annotations (their values to `longest`), and refuse those that are the operator's."""
+    metadata["properties"] |= {"labels": string_map(longest=63), "annotations": string_map(longest=longest)}
     for name in ("labels", "annotations"):
-        metadata["properties"][name] = _string_map()
-        _add_rules(
+        add_rules(
             metadata,
             Rule(
                 rule=f"!has(self.{name}) || self.{name}.all(key, !key.contains('{OUR_DOMAIN}'))",
@@ -116,7 +95,7 @@ def _rule_pod(spec: Schema) -> None:
         ("subdomain", "set spec.serviceName instead"),
         ("activeDeadlineSeconds", "an instance runs until it is replaced; remove it"),
     ):
-        _add_rules(
+        add_rules(
             spec,
             Rule(
                 rule=f"!has(self.{name})",
@@ -125,7 +104,7 @@ def _rule_pod(spec: Schema) -> None:
                 reason="FieldValueForbidden",
             ),
         )
-    _add_rules(
+    add_rules(
         spec,
         Rule(
             rule="!has(self.restartPolicy) || self.restartPolicy == 'Always'",
@@ -180,39 +159,15 @@ def _bound_names(container: Schema) -> None:
     container["properties"]["restartPolicy"] |= {"maxLength": 16}
 
 
-def _bound_claim(spec: Schema) -> None:
-    """Bounds for what the set's rule compares, and of the resources only storage, the one that claims have."""
-    spec["required"] = ["accessModes", "resources"]
-    fields = spec["properties"]
-    fields["accessModes"] |= {"minItems": 1, "maxItems": 4}
-    fields["accessModes"]["items"] |= {"maxLength": 32}
-    for name in ("storageClassName", "volumeAttributesClassName", "volumeMode", "volumeName"):
-        fields[name] |= {"maxLength": 253}
-    for name in ("dataSource", "dataSourceRef"):
-        for value in fields[name]["properties"].values():
-            value["maxLength"] = 253
-    selector = fields["selector"]["properties"]
-    selector["matchLabels"] = _string_map(8)
-    selector["matchExpressions"]["maxItems"] = 8
-    expression = selector["matchExpressions"]["items"]["properties"]
-    for name in ("key", "operator"):
-        expression[name] |= {"maxLength": 317}
-    expression["values"] |= {"maxItems": 8}
-    expression["values"]["items"] |= {"maxLength": 63}
-    resources = fields["resources"]
-    resources["required"] = ["requests"]
-    for name in ("limits", "requests"):
-        quantity = resources["properties"][name]["additionalProperties"] | {"maxLength": 32}
-        resources["properties"][name] = {"type": "object", "required": ["storage"], "properties": {"storage": quantity}}
-
-
-def _string_map(most: int = 64) -> Schema:
+def string_map(*, longest: int, most: int = 64) -> Schema:
+    """A map of strings, bounded."""
     return {
         "type": "object",
         "maxProperties": most,
-        "additionalProperties": {"type": "string", "maxLength": 4096},
+        "additionalProperties": {"type": "string", "maxLength": longest},
     }
 
 
-def _add_rules(schema: Schema, *rules: Rule) -> None:
+def add_rules(schema: Schema, *rules: Rule) -> None:
+    """Put rules on an object."""
     schema.setdefault("x-kubernetes-validations", []).extend(rule.as_schema() for rule in rules)
