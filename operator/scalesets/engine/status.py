@@ -100,12 +100,17 @@ def compute(
 
 
 def is_urgent(before: SetStatus, after: SetStatus) -> bool:
-    """Whether more changed than counts, which may wait a moment."""
-    return _without_counts(before) != _without_counts(after)
+    """Whether more changed than what may wait a moment: counts, new instances' entries in the record, words of progress."""
+    known = {o: r for o, r in after.record.items() if o in before.record}
+    return _lasting(before) != replace(_lasting(after), record=known)
 
 
-def _without_counts(status: SetStatus) -> SetStatus:
-    return replace(status, replicas=0, ready_replicas=0, upgraded_replicas=0, latest_model_replicas=0)
+def _lasting(status: SetStatus) -> SetStatus:
+    words = tuple(
+        replace(c, reason="", message="", since=None) if c.type == "Progressing" and c.status else c
+        for c in status.conditions
+    )
+    return replace(status, replicas=0, ready_replicas=0, upgraded_replicas=0, latest_model_replicas=0, conditions=words)
 
 
 def _image_version(view: SetView, base: SetStatus, upgrade: Upgrade | None) -> str:
