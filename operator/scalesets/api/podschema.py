@@ -12,7 +12,7 @@ What is changed on the way, and why:
 - Object metadata is spelled out as labels and annotations; the API server would prune the rest anyway.
 - `ephemeralContainers` and `status` go: a template has neither.
 
-Run it against the Kubernetes to pin, when that changes (docs/api.md, "Kubernetes version"):
+Run it against an API server of the Kubernetes to pin, when that changes:
 
     kubectl get --raw /openapi/v3/api/v1 | python -m scalesets.api.podschema 1.36 > operator/scalesets/api/podspec.json
 """
