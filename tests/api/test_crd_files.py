@@ -152,10 +152,10 @@ def test_names_and_categories() -> None:
     names = {kind.kind_info.name: crd(kind)["spec"]["names"] for kind in KINDS}
 
     assert {name: (n["plural"], n["shortNames"], n["categories"]) for name, n in names.items()} == {
-        "ScaleSet": ("scalesets", ["vmss"], ["scalesets", "all"]),
-        "GalleryImage": ("galleryimages", ["gimg"], ["scalesets"]),
-        "Extension": ("extensions", ["vmext"], ["scalesets"]),
-        "RollingUpgrade": ("rollingupgrades", ["rup"], ["scalesets"]),
+        "ScaleSet": ("scalesets", ["vmss"], ["scaleset-operator", "all"]),
+        "GalleryImage": ("galleryimages", ["gimg"], ["scaleset-operator"]),
+        "Extension": ("extensions", ["vmext"], ["scaleset-operator"]),
+        "RollingUpgrade": ("rollingupgrades", ["rup"], ["scaleset-operator"]),
     }
 
 

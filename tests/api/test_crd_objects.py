@@ -211,7 +211,8 @@ def test_short_names_and_categories(kubectl: Cluster) -> None:
         "rup": "rollingupgrade.scalesets.dev",
     }
     assert {short: listed(short) for short in kinds} == {short: [kind] for short, kind in kinds.items()}
-    assert listed("scalesets") == sorted(kinds.values())
+    assert listed("scaleset-operator") == sorted(kinds.values())
+    assert listed("scalesets") == ["scaleset.scalesets.dev"]
     assert [name for name in listed("all") if "scalesets.dev" in name] == ["scaleset.scalesets.dev"]
 
 

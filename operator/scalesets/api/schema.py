@@ -18,8 +18,9 @@ from pydantic_core import CoreSchema
 GROUP = "scalesets.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
-CATEGORY = "scalesets"
-"""`kubectl get scalesets` lists every kind of the group."""
+CATEGORY = "scaleset-operator"
+"""`kubectl get scaleset-operator` lists every kind of the group. It is no plural: kubectl would take `delete scalesets
+--all` for the category, and the catalogue would go with the sets."""
 
 Schema = dict[str, Any]
 
