@@ -43,23 +43,39 @@ def test_manifests_are_yaml(document: Path) -> None:
         list(yaml.safe_load_all(block))
 
 
-def test_documents_that_the_code_refers_to_exist() -> None:
-    sources = subprocess.run(
+def sources() -> dict[str, str]:
+    listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py", "Makefile", "*.yaml", "*.toml"],
         cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
     ).stdout.split()
-    missing = {
-        f"{source}: {reference}"
-        for source in sources
-        if (ROOT / source).is_file() and not source.startswith("tests/tools/")
-        for reference in re.findall(r"docs/[\w/-]+\.md", (ROOT / source).read_text())
-        if not (ROOT / reference).exists()
+    return {
+        name: (ROOT / name).read_text()
+        for name in listing
+        if (ROOT / name).is_file() and not name.startswith("tests/tools/")
     }
 
-    assert missing == set()
+
+def test_documents_that_the_code_refers_to_exist() -> None:
+    references = {
+        (name, reference) for name, text in sources().items() for reference in re.findall(r"docs/[\w/-]+\.md", text)
+    }
+
+    assert references
+    assert {(name, reference) for name, reference in references if not (ROOT / reference).exists()} == set()
+
+
+def test_chapters_that_the_code_refers_to_exist() -> None:
+    references = {
+        (name, document, " ".join(chapter.split()))
+        for name, text in sources().items()
+        for document, chapter in re.findall(r'(docs/[\w/-]+\.md),? \(?"([^"\\]+)"', text)
+    }
+
+    assert references
+    assert {r for r in references if (ROOT / r[1]).exists() and r[2] not in (ROOT / r[1]).read_text()} == set()
 
 
 def test_make_targets_that_the_documents_name_exist() -> None:
