@@ -1,0 +1,63 @@
+"""What the scenarios share: the control plane, the operator as a process, and a namespace with the referee in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from operators import Operator, Operators
+from scene import Scene
+
+from apiclient import Api
+from scalesets.local.controlplane import ControlPlane
+from scalesets.local.machines import steering
+from watching import watching
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "unfinished: the scenario ends with an upgrade at work")
+
+
+@pytest.fixture(scope="session")
+def operators(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operators]:
+    pool = Operators(control_plane.operator_kubeconfig, tmp_path_factory.mktemp("operators"))
+    yield pool
+    pool.end_all()
+
+
+@pytest.fixture
+def operator(operators: Operators) -> Operator:
+    """The operator that most scenarios share; it serves all namespaces."""
+    return operators.shared()
+
+
+@pytest.fixture
+def own_operators(operators: Operators) -> Iterator[Operators]:
+    """For scenarios that kill, stop or disturb their operator: nobody else's acts meanwhile."""
+    operators.alone()
+    yield operators
+    operators.end_own()
+
+
+@pytest.fixture
+async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Scene]:
+    """A namespace of the test's own; in the end every upgrade must have ended and no invariant be broken."""
+    namespace = _namespace(request)
+    unfinished = request.node.get_closest_marker("unfinished") is not None
+    async with Api(control_plane.kubeconfig) as api:
+        await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        try:
+            async with watching(control_plane.kubeconfig, namespace, unfinished=unfinished, kind=Scene) as scene:
+                scene.control_plane = control_plane
+                yield scene
+        finally:
+            with control_plane.api() as blocking:
+                steering.heal(blocking)
+            await api.delete("Namespace", "", namespace)
+
+
+def _namespace(request: pytest.FixtureRequest) -> str:
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    return f"{name[:40].strip('-')}-{abs(hash(request.node.nodeid)) % 10_000}"
