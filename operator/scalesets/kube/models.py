@@ -116,7 +116,7 @@ def canonical_form(part: Raw) -> dict[str, Any]:
         "extensions": [_canonical_extension(e) for e in extensions],
         FLAGS: {
             "automaticOSUpgrade": bool(part.get("enableAutomaticOSUpgrade")),
-            "windowsUpdates": windows.get("enableAutomaticUpdates"),
+            "windowsUpdates": bool(windows.get("enableAutomaticUpdates")),
             "automaticExtensionUpgrades": sorted(e["name"] for e in extensions if e.get("enableAutomaticUpgrade")),
         },
     }

@@ -11,19 +11,22 @@ from collections.abc import Iterable
 
 from scalesets.kube.names import PLATFORM, Raw
 
+PRODUCT = ("publisher", "offer", "sku")
+
 
 def image_key(reference: Raw) -> str:
     """What an image reference points at, without its version: ``publisher/offer/sku``, or the gallery image's name."""
     if gallery := reference.get("galleryImage"):
         return str(gallery)
-    return "/".join(reference.get(part) or "" for part in ("publisher", "offer", "sku"))
+    parts = [reference.get(part) or "" for part in PRODUCT]
+    return "/".join(parts) if any(parts) else ""
 
 
 def image_reference(key: str, version: str) -> dict[str, str]:
-    """The inverse of ``image_key``."""
+    """The inverse of ``image_key``, with a version."""
     parts = key.split("/")
-    named = {"galleryImage": key} if len(parts) == 1 else dict(zip(("publisher", "offer", "sku"), parts, strict=False))
-    return {**named, "version": version} if version else named
+    named = {"galleryImage": key} if len(parts) == 1 and key else dict(zip(PRODUCT, parts if key else (), strict=False))
+    return {**named, "version": version}
 
 
 def extension_key(extension: Raw) -> str:
@@ -50,7 +53,7 @@ def find_extension(key: str, extensions: Iterable[Raw]) -> Raw | None:
 def product(obj: Raw) -> str:
     """``publisher/offer/sku`` of an image (empty when it only has a name), ``publisher/type`` of an extension."""
     spec = obj["spec"]
-    parts = ("publisher", "type") if "type" in spec else ("publisher", "offer", "sku")
+    parts = ("publisher", "type") if "type" in spec else PRODUCT
     found = [spec.get(part) or "" for part in parts]
     return "/".join(found) if all(found) else ""
 

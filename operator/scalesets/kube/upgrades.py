@@ -194,11 +194,9 @@ def _read_target(status: Raw) -> Target:
     )
 
 
-def _write_image(target: Target) -> dict[str, str]:
-    if not target.image and not target.image_version:
-        return {}
-    named = references.image_reference(target.image, "") if target.image else {}
-    return {**named, "version": target.image_version}
+def _write_image(target: Target) -> dict[str, str] | None:
+    known = target.image or target.image_version
+    return references.image_reference(target.image, target.image_version) if known else None
 
 
 def _read_batch(raw: Raw) -> Batch:
