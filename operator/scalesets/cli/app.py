@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 import typer
 
@@ -40,4 +42,7 @@ app.add_typer(local.app, rich_help_panel=RUNNING)
 
 def main() -> None:
     """The console scripts ``scalesets`` and ``kubectl-scaleset``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a locale that lacks a letter is no reason to fail
     app(prog_name=program.name())

@@ -25,8 +25,8 @@ class Surroundings:
     """What was read. ``unread`` names what the user may not read; answers are then less complete."""
 
     snapshot: Snapshot
-    images: tuple[Obj, ...]
-    extensions: tuple[Obj, ...]
+    images: tuple[Obj, ...] = ()
+    extensions: tuple[Obj, ...] = ()
     revisions: tuple[Obj, ...] = ()
     claims: tuple[Obj, ...] = ()
     budgets: tuple[Obj, ...] = ()
@@ -89,7 +89,12 @@ def engine_view(around: Surroundings) -> SetView:
 
     The operator's flags are not known here: its trigger delays show in what it says in the set's conditions.
     """
-    return views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
+    try:
+        return views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
+    except (KeyError, ValueError, TypeError) as error:
+        message = f"{around.snapshot.name} can't be understood: {type(error).__name__}: {error}"
+        mend = "are this program, the operator and the CRDs of one version?"
+        raise CommandError(message, mend=mend) from error
 
 
 def _seen(around: Surroundings) -> Seen:

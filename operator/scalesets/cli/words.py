@@ -48,9 +48,9 @@ def listing(items: Sequence[str], *, limit: int = 4) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
-def share(part: int, whole: int) -> str:
-    """``6 of 20 (30%)``."""
-    return f"{part} of {whole} ({percent(part, whole)}%)"
+def share(part: int, whole: int, noun: str) -> str:
+    """``6 of 20 instances (30%)``."""
+    return f"{part} of {count(whole, noun)} ({percent(part, whole)}%)"
 
 
 def percent(part: int, whole: int) -> int:

@@ -30,7 +30,7 @@ def render(view: ExplainView) -> RenderableType:
         mark, style = MARKS[finding.weight]
         told = Text(words.upper_first(finding.message), style="" if finding.weight is not Weight.FINE else "dim")
         if finding.cure:
-            told.append("\n→ ", style="bold").append(finding.cure, style="bold")
+            told.append("\n-> ", style="bold").append(finding.cure, style="bold")
         grid.add_row(Text(mark, style=style), told)
     parts: list[RenderableType] = [title, Text(), grid]
     if view.unread:

@@ -18,24 +18,33 @@ def render(instances: Sequence[InstanceView], *, now: datetime, wide: bool = Fal
     if not instances:
         return Text("no instances: spec.replicas is 0")
     zoned = any(i.zone for i in instances)
-    noted = any(i.notes for i in instances)
-    headings = ["INSTANCE", *(["ZONE"] if zoned else []), "DOMAIN", "VERSION", "MODEL", "STATUS", "AGE"]
-    more = ["RESTARTS", "IP", "NODE", "EXTENSIONS"] if wide else []
-    grid = table(*headings, *more, *(["NOTE"] if noted else []), right=("RESTARTS",))
-    for i in instances:
+    models = wide or len({i.model for i in instances}) > 1
+    notes = [_note(i, wide) for i in instances]
+    headings = ["INSTANCE", *(["ZONE"] if zoned else []), "DOMAIN", "VERSION", *(["MODEL"] if models else [])]
+    headings += ["STATUS", "AGE", *(["RESTARTS", "IP", "NODE", "EXTENSIONS"] if wide else [])]
+    grid = table(*headings, *(["NOTE"] if any(notes) else []), right=("RESTARTS",), whole=headings[1:])
+    for i, note in zip(instances, notes, strict=True):
         row: list[RenderableType] = [
             i.name,
             *([i.zone] if zoned else []),
             str(i.update_domain),
             i.image_version or "-",
-            i.model or "-",
+            *([i.model or "-"] if models else []),
             word(i.status),
             words.age(now, i.created) or "-",
         ]
         if wide:
             extensions = ",".join(f"{name}={version}" for name, version in i.extensions.items())
             row += [str(i.restarts), i.ip or "-", i.node or "-", extensions or "-"]
-        if noted:
-            row.append(Text("; ".join(i.notes)))
+        if any(notes):
+            row.append(Text(note))
         grid.add_row(*row)
     return grid
+
+
+def _note(instance: InstanceView, wide: bool) -> str:
+    """What is to be said besides; the words of Kubernetes only where there is room for them."""
+    short = "" if instance.pod in (instance.status, "Missing") else instance.pod
+    brief = instance.detail if short in ("Ready", "Starting") and instance.status == "Upgrading" else short
+    why = instance.detail if wide and instance.pod != "Missing" else brief
+    return "; ".join(filter(None, [*instance.notes, why]))

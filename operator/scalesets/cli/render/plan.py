@@ -15,9 +15,10 @@ NAMES = 6
 
 def render(view: PlanView, *, wide: bool = False) -> RenderableType:
     """The plan."""
-    what = TYPE_WORDS[view.type]
-    source = f"{words.listing(view.from_versions, limit=2)} → " if view.from_versions and view.type == "OSImage" else ""
-    subject = view.upgrade or f"{what[0].upper()}{what[1:]} of {view.namespace}/{view.name}"
+    source = (
+        f"{words.listing(view.from_versions, limit=2)} -> " if view.from_versions and view.type == "OSImage" else ""
+    )
+    subject = view.upgrade or f"{TYPE_WORDS[view.type]} of {view.namespace}/{view.name}"
     title = Text.assemble(
         (subject, "bold"), f", by {view.started_by}: ", f"{source}{view.target}" if view.target else ""
     )

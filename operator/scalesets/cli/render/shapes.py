@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
@@ -50,11 +51,15 @@ def word(value: str) -> Text:
     return Text(value, style=WORD_STYLES.get(value, "bold red" if value else ""))
 
 
-def table(*headings: str, right: Sequence[str] = ()) -> Table:
-    """A table without lines, as kubectl's; headings in capitals, those in ``right`` over columns of numbers."""
+def table(*headings: str, right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+    """A table without lines, as kubectl's; headings in capitals, those in ``right`` over columns of numbers.
+
+    Where a terminal is too narrow, columns are folded, never cut; those in ``whole`` last.
+    """
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
     for heading in headings:
-        made.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if heading in right else "left"
+        made.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in whole)
     return made
 
 

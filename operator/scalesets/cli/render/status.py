@@ -56,7 +56,7 @@ def outcome(upgrade: UpgradeView, *, set_name: str) -> Text:
 
 def _head(view: StatusView) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(style="dim", no_wrap=True, min_width=9)
     grid.add_column(overflow="fold")
     facts = [f"{view.namespace}/{view.name}", words.count(view.replicas, "instance"), view.mode]
     grid.add_row("ScaleSet", Text("   ".join(filter(None, [*facts, view.location]))))
@@ -88,11 +88,13 @@ def _last(view: StatusView) -> Text:
 
 def _upgrade(view: StatusView, upgrade: UpgradeView, width: int) -> list[RenderableType]:
     start = words.age(view.now, upgrade.started or upgrade.created)
-    source = f"{words.listing(upgrade.from_versions, limit=2)} → " if upgrade.from_versions else ""
+    source = f"{words.listing(upgrade.from_versions, limit=2)} -> " if upgrade.from_versions else ""
     title = Text.assemble((upgrade.name, "bold"), "   ", word(upgrade.code or "Waiting"))
-    about = f"{TYPE_WORDS.get(upgrade.type, upgrade.type)}"
-    if upgrade.target:
-        about += f" {source if upgrade.type == 'OSImage' else 'to '}{upgrade.target}"
+    about = TYPE_WORDS.get(upgrade.type, upgrade.type)
+    if upgrade.type == "OSImage":
+        about += f" {source}{upgrade.target_version}"
+    elif upgrade.target_model:
+        about += f" to {upgrade.target_model}"
     lines: list[RenderableType] = [title, Text(f"{about}, started by {upgrade.started_by}, {start} ago")]
     if view.progress is not None and view.progress.total:
         lines.append(_bar(view.progress, width))
@@ -133,7 +135,8 @@ def _batch(view: StatusView, upgrade: UpgradeView) -> Text:
     names = [f"{view.name}-{o}" for o in sorted(batch.members)]
     age = words.age(view.now, batch.started)
     told = Text.assemble((f"Batch {_batch_number(view, upgrade)}", "bold"), f"   {place}update domain ")
-    return told.append(f"{batch.update_domain}, {age}: {words.listing(names)}")
+    few = len(names) <= 5
+    return told.append(f"{batch.update_domain}, {age}: {words.listing(names, limit=4 if few else 2)}")
 
 
 def _batch_number(view: StatusView, upgrade: UpgradeView) -> str:
@@ -150,7 +153,7 @@ def _waits(view: StatusView) -> RenderableType | None:
     if not rows:
         return None
     grid = Table.grid(padding=(0, 2, 0, 0))
-    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(style="dim", no_wrap=True, min_width=9)
     grid.add_column(overflow="fold")
     shown = ""
     for heading, text in rows:
@@ -175,13 +178,17 @@ def _cells(view: StatusView, width: int, wide: bool) -> list[RenderableType]:
     seen = {standing for cell in rows for standing in cell.standings}
     meanings = {
         Standing.UPGRADED: "upgraded and healthy",
-        Standing.WORKING: "in progress",
+        Standing.WORKING: "in progress" if view.upgrade else "starting",
         Standing.UNHEALTHY: "unhealthy",
-        Standing.PENDING: "to come" if view.upgrade else "on something older",
+        Standing.PENDING: "on the old model" if _brings_a_model(view) else "on an older version",
     }
     if seen <= {Standing.UPGRADED}:
         return [grid]
     return [grid, Legend(tuple((s, meanings[s]) for s in Standing if s in seen))]
+
+
+def _brings_a_model(view: StatusView) -> bool:
+    return view.upgrade is not None and view.upgrade.type == "Model"
 
 
 def _summed(cells: tuple[CellView, ...]) -> tuple[CellView, ...]:

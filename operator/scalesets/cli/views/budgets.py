@@ -1,7 +1,7 @@
 """PodDisruptionBudgets over a set's pods, and which of their forms don't fit (docs/rules.md, "Trouble").
 
-Upgrades delete pods and consult no budget. Budgets still guard against evictions, where some of their forms do harm: they
-forbid every eviction, overlap, or can't be computed.
+Upgrades delete pods and consult no budget. Budgets still guard against evictions, where some of their forms do harm:
+they forbid every eviction, overlap, or can't be computed.
 """
 
 from __future__ import annotations

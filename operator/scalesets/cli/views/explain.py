@@ -196,7 +196,9 @@ def is_due(sight: Sight) -> Iterator[Finding]:
         message = f"all instances are on {newest.version}, the latest{place}"
         yield Finding(Weight.FINE, "UpToDate", message)
         return
-    message = f"{words.share(len(behind), view.replicas)} instances are older than {newest.version}, the latest{place}"
+    message = (
+        f"{words.share(len(behind), view.replicas, 'instance')} are older than {newest.version}, the latest{place}"
+    )
     progressing = condition(sight.scale_set, "Progressing")
     running = sight.around.snapshot.running_upgrade is not None
     if running or progressing is None or progressing.reason not in cures.HOLDS:
@@ -234,7 +236,9 @@ def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
     policy = rolling.policy_for(view, UpgradeType.OS_IMAGE)
     limit = policy.max_unhealthy_percent
     sick, counted = census.unhealthy, len(census.counted)
-    told = f"{words.share(len(sick), counted)} instances are unhealthy, the limit is {limit}%"
+    told = f"{words.share(len(sick), counted, 'instance')} are unhealthy, the limit is {limit}%"
+    if not counted:
+        return
     if not sick:
         yield Finding(Weight.FINE, "Healthy", f"all {counted} instances are healthy (the limit is {limit}% unhealthy)")
         return

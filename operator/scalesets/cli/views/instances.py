@@ -43,7 +43,10 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class InstanceView:
-    """One instance, with or without a pod. ``notes`` are words for the last column."""
+    """One instance, with or without a pod.
+
+    ``status`` is where it is in an upgrade, else the pod's state, which ``pod`` has in any case; ``detail`` says why.
+    """
 
     name: str
     ordinal: int
@@ -53,6 +56,7 @@ class InstanceView:
     model: str
     extensions: Mapping[str, str]
     status: str
+    pod: str
     detail: str
     standing: Standing
     healthy: bool
@@ -167,6 +171,7 @@ class _Look:
                 if key.startswith(EXTENSION_PREFIX) and not key.endswith(".before")
             },
             status="RollingBack" if rolling_back else "Upgrading" if in_work else state.word,
+            pod=state.word,
             detail=_work_left(state) if in_work else state.detail,
             standing=self._standing(state, in_work=in_work, on_goal=on_goal, new=pod is None and recorded is None),
             healthy=healthy,
@@ -177,7 +182,7 @@ class _Look:
             ip=text(pod, "status.podIP"),
             batch=self._batch_of(ordinal),
             protected=is_protected,
-            notes=tuple(self._notes(ordinal, state, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
+            notes=tuple(self._notes(ordinal, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
         )
 
     def _standing(self, state: PodState, *, in_work: bool, on_goal: bool, new: bool) -> Standing:
@@ -204,7 +209,7 @@ class _Look:
             return None
         return next((b.number for b in reversed(self.upgrade.batches) if ordinal in b.members), None)
 
-    def _notes(self, ordinal: int, state: PodState, in_work: bool, is_protected: bool, pending: str) -> list[str]:
+    def _notes(self, ordinal: int, in_work: bool, is_protected: bool, pending: str) -> list[str]:
         notes: list[str] = []
         upgrade = self.upgrade
         if ordinal >= self.replicas:
@@ -225,13 +230,11 @@ class _Look:
             notes.append("protected")
         if pending:
             notes.append(f"awaits approval for {pending}")
-        if state.word != "Ready" and state.detail and (state.sick or in_work) and state.word != "Missing":
-            notes.append(state.detail)
         return notes
 
 
 def _work_left(state: PodState) -> str:
-    return {"Ready": "is yet to be taken down", "Missing": "its new pod is being made"}.get(state.word, state.detail)
+    return {"Ready": "not taken down yet", "Missing": "new pod being made"}.get(state.word, state.detail)
 
 
 def _record(scale_set: Obj) -> dict[int, Obj]:

@@ -27,7 +27,7 @@ class PodState:
     since: datetime | None = None
 
 
-MISSING = PodState("Missing", "has no pod", sick=True)
+MISSING = PodState("Missing", "no pod", sick=True)
 
 
 def describe(pod: Obj | None) -> PodState:
@@ -36,7 +36,7 @@ def describe(pod: Obj | None) -> PodState:
         return MISSING
     created = when(pod, "metadata.creationTimestamp")
     if at(pod, "metadata.deletionTimestamp"):
-        return PodState("Terminating", "is shutting down", since=when(pod, "metadata.deletionTimestamp"))
+        return PodState("Terminating", "shutting down", since=when(pod, "metadata.deletionTimestamp"))
     phase = text(pod, "status.phase")
     if phase in ("Failed", "Succeeded"):
         return PodState(text(pod, "status.reason", phase), text(pod, "status.message"), sick=True, since=created)
@@ -74,26 +74,28 @@ def _start_failure(container: Obj, *, init: bool) -> tuple[str, str] | None:
     name = text(container, "name")
     reason = text(container, "state.waiting.reason")
     if reason not in ON_THEIR_WAY:
-        return reason, f"{name}: {text(container, 'state.waiting.message', reason)}"
+        message = text(container, "state.waiting.message")
+        return reason, f"{reason} ({name})" + (f": {message}" if message else "")
     code = at(container, "state.terminated.exitCode")
     if code is not None and not (init and code == 0):
-        return text(container, "state.terminated.reason", "Error"), f"{name}: exit code {code}"
+        reason = text(container, "state.terminated.reason", "Error")
+        return reason, f"{reason} ({name}): exit code {code}"
     return None
 
 
 def _waits_for(pod: Obj) -> str:
     if not at(pod, "spec.nodeName"):
-        return "has no node yet"
+        return "no node yet"
     sidecars = {text(c, "name") for c in at(pod, "spec.initContainers", []) if text(c, "restartPolicy") == "Always"}
     for container, init in _containers(pod):
         name = text(container, "name")
         if init and name not in sidecars:
             if at(container, "state.terminated.exitCode") != 0:
-                return f"init container {name} has not finished"
+                return f"init container {name} not finished"
         elif not at(container, "started", False):
-            return f"{name} has not started yet"
+            return f"{name} not started yet"
     for container, init in _containers(pod):
         name = text(container, "name")
         if (not init or name in sidecars) and not at(container, "ready", False):
-            return f"{name} is not ready"
-    return "its containers are being made" if not at(pod, "status.containerStatuses") else "is not Ready"
+            return f"{name} not ready"
+    return "containers being made" if not at(pod, "status.containerStatuses") else "not Ready"

@@ -10,11 +10,22 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scalesets.cli import words
+from scalesets.cli.errors import CommandError
 from scalesets.cli.fields import Obj, at, condition, image_reference, name_of, number, text, when
+from scalesets.cli.program import hint
 from scalesets.cli.snapshot import Snapshot
-from scalesets.cli.views import instances, upgrades
+from scalesets.cli.surroundings import Surroundings, engine_view
+from scalesets.cli.views import instances, plan, upgrades
 from scalesets.cli.views.instances import InstanceView, Standing
 from scalesets.cli.views.upgrades import UpgradeView
+
+HOLDS = {
+    "PauseBetweenBatches": "the pause between batches",
+    upgrades.WAITING_FOR_APPROVAL: "approval",
+    "TemplateRefused": "a template that the API server takes",
+    "ZoneClosed": "its zone",
+}
+"""What an upgrade between two batches waits for, by its reason; its message says until when, or why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +113,7 @@ class StatusView:
     lost: str
 
 
-def read(snapshot: Snapshot, *, batches_to_come: int | None = None) -> StatusView:
+def read(snapshot: Snapshot) -> StatusView:
     """The status of a set as it is now."""
     scale_set = snapshot.scale_set
     running = snapshot.running_upgrade
@@ -128,7 +139,7 @@ def read(snapshot: Snapshot, *, batches_to_come: int | None = None) -> StatusVie
         health=health(scale_set),
         upgrade=upgrade,
         progress=progress(upgrade, everyone) if upgrade is not None and upgrade.code else None,
-        batches_to_come=batches_to_come,
+        batches_to_come=_batches_to_come(snapshot) if upgrade is not None else None,
         waiting_for=tuple(_waiting_for(snapshot, upgrade, everyone)),
         queued=tuple(name_of(u) for u in snapshot.waiting_upgrades),
         last=_last(scale_set),
@@ -206,7 +217,10 @@ def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tupl
     busy = [i for i in everyone if i.status in ("Upgrading", "RollingBack")]
     lines += _by_reason(busy)
     if upgrade.waiting_for and (not busy or upgrade.waiting_reason):
-        lines.append(WaitView(upgrade.waiting_for))
+        what = HOLDS.get(upgrade.waiting_reason)
+        approval = upgrade.waiting_reason == upgrades.WAITING_FOR_APPROVAL
+        how = hint("approve", snapshot.name, "--all") if approval else upgrade.waiting_for
+        lines.append(WaitView(f"{what}: {how}" if what else how))
     if upgrade.cancelling:
         stop = (
             "the end of this batch, to stop there: it was cancelled" if upgrade.batch else "its end: it was cancelled"
@@ -226,6 +240,14 @@ def _by_reason(busy: list[InstanceView]) -> list[WaitView]:
         what = f"{words.listing([i.name for i in members])}: {'put back; ' if back else ''}{detail}"
         lines.append(WaitView(what, oldest))
     return lines
+
+
+def _batches_to_come(snapshot: Snapshot) -> int | None:
+    """How many batches the running upgrade has yet to begin; it is no reason to show nothing if that can't be told."""
+    try:
+        return plan.batches_to_come(engine_view(Surroundings(snapshot)), snapshot.now)
+    except CommandError:
+        return None
 
 
 def _last(scale_set: Obj) -> LastUpgradeView | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from scalesets.cli.fields import Obj, at, condition, is_final, name_of, number, text, when
+from scalesets.cli.fields import FINAL_CODES, ConditionView, Obj, at, condition, is_final, name_of, number, text, when
 from scalesets.engine import ordinals
 
-TYPE_WORDS = {"OSImage": "OS image upgrade", "Model": "model upgrade", "Extension": "extension upgrade"}
+TYPE_WORDS = {"OSImage": "OS image upgrade", "Model": "Model upgrade", "Extension": "Extension upgrade"}
 WAITING_FOR_APPROVAL = "WaitingForApproval"
+CODES = frozenset({"RollingForward", "RollingBack", *FINAL_CODES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ class UpgradeView:
     @property
     def final(self) -> bool:
         """Whether it is over."""
-        return self.code in ("Completed", "Cancelled", "Faulted")
+        return self.code in FINAL_CODES
 
     @property
     def target(self) -> str:
@@ -119,7 +120,7 @@ def read(upgrade: Obj) -> UpgradeView:
         roll_back_error=_words(at(upgrade, "status.rollbackInfo.rollbackError")),
         error_code=text(upgrade, "status.error.code"),
         error=text(upgrade, "status.error.message"),
-        waiting_reason=progressing.reason if progressing is not None and not is_final(upgrade) else "",
+        waiting_reason=_reason(progressing) if not is_final(upgrade) else "",
         waiting_for=waiting,
         cancelling=bool(at(upgrade, "spec.cancel")) or bool(at(upgrade, "metadata.deletionTimestamp")),
         approved=tuple(at(upgrade, "spec.approvedInstances", [])),
@@ -142,6 +143,11 @@ def _batch(batch: Obj) -> BatchView:
         completed=when(batch, "completedTime"),
         outcome=text(batch, "outcome", "Running"),
     )
+
+
+def _reason(progressing: ConditionView | None) -> str:
+    """Why it waits; while it works, the condition's reason is the running code."""
+    return "" if progressing is None or progressing.reason in CODES else progressing.reason
 
 
 def _ordinals(obj: Obj, path: str) -> frozenset[int]:
