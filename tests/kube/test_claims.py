@@ -141,7 +141,8 @@ def test_a_foreign_one_is_named_with_the_mend():
 
 
 def test_an_adopted_one_becomes_ours():
-    raw = a_claim("data-web-7", labels=OLDER)
+    older = {"apiVersion": "scalesets.dev/v1alpha1", "kind": "ScaleSet", "uid": "older"}
+    raw = a_claim("data-web-7", labels=OLDER, ownerReferences=[older])
 
     patch = claims.adopt_patch(a_set(), raw)
 
@@ -149,6 +150,7 @@ def test_an_adopted_one_becomes_ours():
     after = {**raw, "metadata": {**raw["metadata"], "labels": {**OLDER, **patch["metadata"]["labels"]}}}
     assert claims.judge(a_set(), after) is Judgement.OURS
     assert after["metadata"]["labels"]["scalesets.dev/instance-id"] == "7"
+    assert patch["metadata"]["ownerReferences"] is None
 
 
 # -- what changes ------------------------------------------------------------------------------------------------------
@@ -176,7 +178,9 @@ def test_claims_with_a_smaller_request_are_raised():
 
 
 def test_a_retention_policy_that_changed_reaches_existing_claims():
-    owned = a_claim("data-web-0", ownerReferences=[{"uid": "set-uid", "kind": "ScaleSet"}])
+    backup = {"apiVersion": "v1", "kind": "Backup", "uid": "backup-uid"}
+    ours = {"apiVersion": "scalesets.dev/v1alpha1", "kind": "ScaleSet", "uid": "set-uid"}
+    owned = a_claim("data-web-0", ownerReferences=[backup, ours])
     free = a_claim("data-web-1")
     templates = [a_template()]
 
@@ -187,7 +191,7 @@ def test_a_retention_policy_that_changed_reaches_existing_claims():
     )
 
     assert [(c.name, p["metadata"]["ownerReferences"]) for c, p in claims.retention_patches(keep)] == [
-        ("data-web-0", None)
+        ("data-web-0", [backup])
     ]
     ((claim, patch),) = claims.retention_patches(drop)
     assert claim.name == "data-web-1"

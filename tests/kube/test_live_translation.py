@@ -157,7 +157,7 @@ def test_claims_are_taken_and_known_as_ours(api: Api, found: Seen):
     claim = claims.parse(adopted)
     assert claim is not None
     assert (claim.template, claim.ordinal, claim.requested) == ("data", 3, "1Gi")
-    assert claim.owner_uids == (found.scale_set["metadata"]["uid"],)
+    assert [owner["uid"] for owner in claim.owners] == [found.scale_set["metadata"]["uid"]]
 
 
 @FEW

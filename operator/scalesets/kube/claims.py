@@ -7,7 +7,7 @@ set says so; one that an earlier set of the same name left is taken over. Claims
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from enum import Enum
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesets.kube.names import (
     ANNOTATION_ADOPT_CLAIMS,
+    GROUP,
     LABEL_INSTANCE,
     LABEL_SET,
     LABEL_SET_UID,
@@ -46,7 +47,7 @@ class Claim:
     template: str
     deleting: bool
     requested: str
-    owner_uids: tuple[str, ...] = ()
+    owners: tuple[Raw, ...] = ()
 
 
 class Judgement(Enum):
@@ -78,7 +79,7 @@ def parse(raw: Raw) -> Claim | None:
         template=template,
         deleting="deletionTimestamp" in metadata,
         requested=intern(str(_request(raw["spec"]))),
-        owner_uids=tuple(owner["uid"] for owner in metadata.get("ownerReferences") or ()),
+        owners=tuple(metadata.get("ownerReferences") or ()),
     )
 
 
@@ -120,7 +121,7 @@ def adopt_patch(scaleset: Raw, raw: Raw) -> dict[str, Any]:
         "metadata": {
             "uid": metadata["uid"],
             "labels": _labels(scaleset, ordinal if ordinal is not None else 0),
-            "ownerReferences": _owners(scaleset) or None,
+            "ownerReferences": _owners(scaleset, metadata.get("ownerReferences") or ()) or None,
         }
     }
 
@@ -142,11 +143,10 @@ def retention_patches(seen: Seen) -> tuple[tuple[Claim, dict[str, Any]], ...]:
     """The claims that should (not) go with the set and (don't) say so, each with the merge patch that mends it."""
     uid = seen.scale_set["metadata"]["uid"]
     goes = _goes_with_set(seen.scale_set)
-    owners = _owners(seen.scale_set) or None
     return tuple(
-        (claim, {"metadata": {"uid": claim.uid, "ownerReferences": owners}})
+        (claim, {"metadata": {"uid": claim.uid, "ownerReferences": _owners(seen.scale_set, claim.owners) or None}})
         for claim in _ours(seen)
-        if (uid in claim.owner_uids) != goes
+        if any(owner["uid"] == uid for owner in claim.owners) != goes
     )
 
 
@@ -191,11 +191,15 @@ def _goes_with_set(scaleset: Raw) -> bool:
     return bool(policy.get("whenDeleted") == DELETE)
 
 
-def _owners(scaleset: Raw) -> list[dict[str, Any]]:
-    """With ``whenDeleted: Delete`` the set owns its claims, so the garbage collector takes them with it."""
-    if not _goes_with_set(scaleset):
-        return []
-    return [{**owner_reference(scaleset), "controller": False, "blockOwnerDeletion": False}]
+def _owners(scaleset: Raw, others: Iterable[Raw] = ()) -> list[dict[str, Any]]:
+    """With ``whenDeleted: Delete`` the set owns its claims, so the garbage collector takes them with it.
+
+    Owners of other kinds stay; another scale set doesn't, or its end would take the claim.
+    """
+    kept = [dict(o) for o in others if not (o["kind"] == "ScaleSet" and o["apiVersion"].startswith(f"{GROUP}/"))]
+    if _goes_with_set(scaleset):
+        kept.append({**owner_reference(scaleset), "controller": False, "blockOwnerDeletion": False})
+    return kept
 
 
 def _ours(seen: Seen) -> Iterator[Claim]:
