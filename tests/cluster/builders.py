@@ -32,7 +32,7 @@ def a_set(
     probe: bool = True,
     **spec: Any,
 ) -> Body:
-    """A ScaleSet. ``rolling`` and ``os_upgrades`` change its policies, ``spec`` the rest; another ``env`` is another model."""
+    """A ScaleSet. ``rolling`` and ``os_upgrades`` go over its policies; another ``env`` is another model."""
     os: Body = {"name": "os", "ports": [{"containerPort": 8080}], **(container or {})}
     if probe:
         os["readinessProbe"] = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}

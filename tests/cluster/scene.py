@@ -8,7 +8,7 @@ from typing import Any
 from builders import Body, a_start, version
 
 from scalesets.local.controlplane import ControlPlane
-from watching import Watching
+from watching import WATCHED, Watching
 
 FINAL = ("Completed", "Cancelled", "Faulted")
 
@@ -23,11 +23,15 @@ class Scene(Watching):
     async def create(self, *bodies: Body) -> None:
         """Create objects in the namespace."""
         for body in bodies:
-            await self.api.create(self._here(body))
+            await self._seen(await self.api.create(self._here(body)))
 
     async def change(self, kind: str, name: str, **spec: Any) -> None:
         """Merge-patch an object's spec."""
-        await self.api.patch(kind, self.namespace, name, {"spec": spec})
+        await self.patch(kind, name, {"spec": spec})
+
+    async def patch(self, kind: str, name: str, body: Body) -> None:
+        """Merge-patch an object."""
+        await self._seen(await self.api.patch(kind, self.namespace, name, body))
 
     async def publish(self, image: str, number: str, word: str = "", **fields: Any) -> None:
         """Publish one more version of an image."""
@@ -97,6 +101,18 @@ class Scene(Watching):
         """The UIDs of all objects of a kind, by name."""
         return {o["metadata"]["name"]: o["metadata"]["uid"] for o in self.all(kind)}
 
+    async def _seen(self, stored: Body) -> None:
+        """Return once the watches have shown what was written: what a scenario waits for next can't be from before."""
+        kind, name = stored["kind"], stored["metadata"]["name"]
+        written = int(stored["metadata"]["resourceVersion"])
+
+        def shown() -> bool:
+            found = self.find(kind, name)
+            return found is not None and int(found["metadata"]["resourceVersion"]) >= written
+
+        if kind in WATCHED:
+            await self.until(shown, within=10, what=f"the watch to show {kind} {name}")
+
     def _there(self, kind: str, name: str) -> Body:
         found = self.find(kind, name)
         assert found is not None, f"there is no {kind} {name}"
@@ -126,6 +142,15 @@ class Scene(Watching):
             )
 
         await self._until(ready, within, f"{name} to be ready", name)
+
+    async def until_published(self, image: str, number: str, *, within: float = 15.0) -> None:
+        """Wait until the version is the latest somewhere."""
+
+        def latest() -> bool:
+            found = (self.find("GalleryImage", image) or {}).get("status", {}).get("latest", ())
+            return any(each["version"] == number for each in found)
+
+        await self.until(latest, within=within, what=f"{image} {number} to be the latest")
 
     async def until_on(self, number: str, name: str = "web", *, within: float = 60.0) -> None:
         """Wait until every instance is on the version and Ready, and no upgrade runs."""
