@@ -253,7 +253,7 @@ class ControlPlane:
             *(sys.executable, "-m", "scalesets.local.machines", f"--dir={self.directory}"),
             *(f"--port={self.ports.apiserver}", f"--nodes={settings.nodes}", f"--zones={','.join(settings.zones)}"),
             *(f"--boot-min={low}", f"--boot-max={high}", f"--seed={settings.seed}"),
-            f"--heartbeat={settings.node_grace_seconds / 4}",
+            *(f"--slow={settings.slow_seconds}", f"--heartbeat={settings.node_grace_seconds / 4}"),
         ]
         self._launch("machines", command)
 

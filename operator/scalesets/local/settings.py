@@ -19,6 +19,9 @@ class Settings:
     """False starts no simulated machines: pods stay Pending, as a test of the API alone wants it."""
 
     boot_seconds: tuple[float, float] = (0.05, 0.3)
+    slow_seconds: float = 3.0
+    """How much later than others a container with `slow` in its image's tag gets ready."""
+
     seed: int = 0
     node_grace_seconds: float = 16.0
     """A machine that sends no heartbeat for this long is NotReady (Kubernetes' own default is 50 s)."""

@@ -126,7 +126,7 @@ def _explain(command: str, code: int, tail: Iterable[str]) -> str:
     if any(mark in words for mark in _NETWORK_MARKS):
         advice = (
             "The Go module proxy can't be reached. Try again with a network, or with $GOPROXY naming a reachable "
-            "proxy; or put etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl into a directory and "
-            "name it in $KUBEBUILDER_ASSETS."
+            "proxy; or put etcd, kube-apiserver, kube-controller-manager, kube-scheduler and kubectl into a directory "
+            "and name it in $KUBEBUILDER_ASSETS."
         )
     return f"`go {command}` failed with {code}:\n{words}\n{advice}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from types import TracebackType
@@ -16,10 +17,14 @@ from typing import Any
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from scalesets.local.certificates import Pki
 
 JsonObject = dict[str, Any]
+
+_HEAD = re.compile(rb'\{"type":"(\w+)","object":\{[^{]*"metadata":\{[^{}]*?"uid":"([^"]+)","resourceVersion":"(\d+)"')
+"""The beginning of a watch event: metadata's first fields, before anything that people can write."""
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -68,7 +73,10 @@ class Connection:
         """Write; returns the status code and the raw answer. 503 stands for an API server that didn't answer."""
         try:
             async with self._writes.request(
-                method, self._base + path, data=orjson.dumps(body), headers={"Content-Type": content_type}
+                method,
+                URL(self._base + path, encoded=True),
+                data=orjson.dumps(body),
+                headers={"Content-Type": content_type},
             ) as response:
                 return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -91,8 +99,13 @@ class Connection:
         selector: str = "",
         replace: Callable[[list[JsonObject]], None],
         event: Callable[[str, JsonObject], None],
+        known: Callable[[str, str, int], bool] = lambda kind, uid, version: False,
     ) -> None:
-        """List once and watch for ever; lists again only when it must."""
+        """List once and watch for ever; lists again only when it must.
+
+        `known` is asked first, by an event's kind, UID and resourceVersion: True means that there is nothing in it
+        for the caller, and it isn't decoded.
+        """
         version = ""
         while True:
             try:
@@ -100,7 +113,15 @@ class Connection:
                     listed = await self._list(path, selector)
                     version = listed["metadata"]["resourceVersion"]
                     replace(listed["items"])
-                async for kind, body in self._watch(path, selector, version):
+                async for line in self._watch(path, selector, version):
+                    head = _HEAD.match(line)
+                    if head and known(head[1].decode(), head[2].decode(), int(head[3])):
+                        version = head[3].decode()
+                        continue
+                    change = orjson.loads(line)
+                    kind, body = change["type"], change["object"]
+                    if kind == "ERROR":
+                        raise WatchExpiredError
                     version = body["metadata"]["resourceVersion"]
                     if kind != "BOOKMARK":
                         event(kind, body)
@@ -119,7 +140,7 @@ class Connection:
             listed: JsonObject = orjson.loads(content)
             return listed
 
-    async def _watch(self, path: str, selector: str, version: str) -> AsyncIterator[tuple[str, JsonObject]]:
+    async def _watch(self, path: str, selector: str, version: str) -> AsyncIterator[bytes]:
         parameters = {
             "watch": "1",
             "resourceVersion": version,
@@ -137,7 +158,4 @@ class Connection:
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = orjson.loads(line)
-                    if event["type"] == "ERROR":
-                        raise WatchExpiredError
-                    yield event["type"], event["object"]
+                    yield line

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import calendar
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
@@ -66,7 +66,7 @@ class Tempo:
 
     boot: Callable[[], float]
     patch_delay: Callable[[], float]
-    slow_seconds: float = 3.0
+    slow_seconds: float
     crash_backoff_seconds: float = 1.0
     crash_backoff_limit: float = 60.0
 
@@ -132,6 +132,7 @@ class Pod:
         "containers",
         "failed",
         "gates",
+        "gates_open",
         "generation",
         "ip",
         "labels",
@@ -175,6 +176,7 @@ class Pod:
         self.gates: list[str] = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
         self.containers = list(_containers(spec))
         self.failed = False
+        self.gates_open = not self.gates
         self.since = now
         self.was_ready: bool | None = None
         self.was_initialized: bool | None = None
@@ -182,7 +184,9 @@ class Pod:
         status = body.get("status") or {}
         if status.get("containerStatuses"):
             self._adopt(status, now)
-        self._start_next(now)
+            self.react(now)
+        if not self.failed:
+            self._start_next(now)
 
     # What the world asks.
 
@@ -193,7 +197,11 @@ class Pod:
 
     @property
     def ready(self) -> bool:
-        """Whether every container that counts is ready."""
+        """Whether every container that counts is ready, and every readiness gate open."""
+        return self.gates_open and self._containers_ready
+
+    @property
+    def _containers_ready(self) -> bool:
         return not self.failed and all(
             container.ready for container in self.containers if container.kind is not Kind.INIT
         )
@@ -209,6 +217,12 @@ class Pod:
             for container in due:
                 self._take_step(container, now)
         return changed
+
+    def see_conditions(self, conditions: Iterable[JsonObject]) -> None:
+        """Take note of the conditions that others write: readiness gates."""
+        if self.gates:
+            true = {each["type"] for each in conditions if each["status"] == "True"}
+            self.gates_open = true.issuperset(self.gates)
 
     def set_image(self, name: str, image: str, now: float) -> None:
         """Take note of an image patched in place."""
@@ -233,10 +247,13 @@ class Pod:
         changed = False
         for container in self.containers:
             mode = self.mode_of(self, container)
-            if mode is container.mode or container.step in (Step.START, Step.REPLACE, Step.TRUTH):
-                continue
-            before, container.mode = container.mode, mode
-            changed |= self._change_mode(container, before, mode, now)
+            if mode is Mode.STOP:
+                self._fail(now)
+                return True
+            decides_later = container.untouched or container.step in (Step.START, Step.REPLACE, Step.TRUTH)
+            if mode is not container.mode and not decides_later:
+                before, container.mode = container.mode, mode
+                changed |= self._change_mode(container, before, mode, now)
         return changed
 
     # How a container's life goes.
@@ -274,8 +291,13 @@ class Pod:
             case Step.REPLACE:
                 self._replace(container, now)
             case Step.TRUTH:
-                container.mode = self.mode_of(self, container)
-                self._run(container, container.mode, now)
+                container.mode = mode = self.mode_of(self, container)
+                if mode is Mode.STOP:
+                    self._fail(now)
+                elif mode is Mode.CRASH:
+                    self._crash(container, now)
+                else:
+                    self._run(container, mode, now)
 
     def _start(self, container: Container, now: float) -> None:
         container.mode = mode = self.mode_of(self, container)
@@ -367,11 +389,7 @@ class Pod:
 
     def _change_mode(self, container: Container, before: Mode, mode: Mode, now: float) -> bool:
         running = container.state is State.RUNNING
-        if self.failed:
-            return False
-        if mode is Mode.STOP:
-            self._fail(now)
-        elif mode is Mode.CRASH and running:
+        if mode is Mode.CRASH and running:
             self._crash(container, now)
         elif mode is Mode.UNREADY and running and container.kind is not Kind.INIT:
             container.ready = False
@@ -405,24 +423,22 @@ class Pod:
             container.started = bool(known.get("started"))
             container.ready = bool(known["ready"])
             container.ended = _ended(known)
-            container.mode = self.mode_of(self, container)
             state = known.get("state") or {}
             if "running" in state:
                 container.state, container.reason = State.RUNNING, ""
                 container.started_at = _parse(state["running"].get("startedAt")) or now
-                if not container.ready and container.mode is not Mode.GOOD:
+                if not container.ready:
+                    container.mode = self.mode_of(self, container)
                     self._run(container, container.mode, now)
-                elif not container.ready:
-                    step = Step.COMPLETE if container.kind is Kind.INIT else Step.READY
-                    container.plan(step, now + self.tempo.boot())
             elif "terminated" in state:
                 container.state, container.reason = State.TERMINATED, ""
             else:
                 container.reason = (state.get("waiting") or {}).get("reason") or _CREATING
                 if container.reason == "CrashLoopBackOff":
+                    container.mode = Mode.CRASH
                     container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
-                elif container.reason == "ImagePullBackOff" and container.mode is not Mode.MISSING:
-                    container.plan(Step.START, now + self.tempo.boot())
+                elif container.reason == "ImagePullBackOff":
+                    container.mode = Mode.MISSING
             if patched != container.image:
                 self.set_image(container.name, patched, now)
 
@@ -441,6 +457,8 @@ class Pod:
         if not ready:
             names = [each.name for each in self.containers if not each.ready and each.kind is not Kind.INIT]
             not_ready = {"reason": "ContainersNotReady", "message": f"containers with unready status: {names}"}
+            if not names:
+                not_ready = {"reason": "ReadinessGatesNotReady", "message": "a readiness gate is not open"}
         status: JsonObject = {
             "phase": self._phase(),
             "observedGeneration": self.generation,
@@ -452,7 +470,7 @@ class Pod:
             "conditions": [
                 _condition("PodReadyToStartContainers", not self.failed, since),
                 _condition("Initialized", initialized, moved),
-                _condition("ContainersReady", ready, readied, **not_ready),
+                _condition("ContainersReady", self._containers_ready, readied, **not_ready),
                 _condition("Ready", ready, readied, **not_ready),
             ],
             "containerStatuses": [_container_status(each) for each in self.containers if each.kind is Kind.MAIN],

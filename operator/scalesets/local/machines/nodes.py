@@ -124,8 +124,9 @@ class Nodes:
                 "spec": {"holderIdentity": name, "leaseDurationSeconds": 40},
             },
         )
-        await self._renew(name)
-        await self._say_ready(name)
+        if name not in self._stopped:
+            await self._renew(name)
+            await self._say_ready(name)
 
     async def _say_ready(self, name: str) -> None:
         now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

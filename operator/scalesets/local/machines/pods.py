@@ -56,16 +56,20 @@ class Pods:
         nodes: dict[str, str],
         boot_seconds: tuple[float, float],
         stop_seconds: tuple[float, float],
+        slow_seconds: float,
         seed: int,
     ) -> None:
         """`nodes` maps the names of our machines to their addresses."""
+        self._loop = asyncio.get_running_loop()
         self._connection = connection
         self._nodes = nodes
         self._random = random.Random(seed)
         self._default_boot = self._boot = boot_seconds
         self._stop = stop_seconds
         self._tempo = Tempo(
-            boot=lambda: self._random.uniform(*self._boot), patch_delay=lambda: self._random.uniform(0.0, 2.0)
+            boot=lambda: self._random.uniform(*self._boot),
+            patch_delay=lambda: self._random.uniform(0.0, 2.0),
+            slow_seconds=slow_seconds,
         )
         self._residents: dict[str, _Resident] = {}
         self._queue: asyncio.Queue[_Resident] = asyncio.Queue()
@@ -81,7 +85,11 @@ class Pods:
                 tasks.create_task(self._write_for_ever())
             tasks.create_task(
                 self._connection.follow(
-                    "/api/v1/pods", selector="spec.nodeName!=", replace=self._replace, event=self._event
+                    "/api/v1/pods",
+                    selector="spec.nodeName!=",
+                    replace=self._replace,
+                    event=self._event,
+                    known=self._knows,
                 )
             )
 
@@ -94,6 +102,14 @@ class Pods:
             self._event("MODIFIED", body)
         for uid in self._residents.keys() - seen:
             self._forget(uid)
+
+    def _knows(self, kind: str, uid: str, version: int) -> bool:
+        """Say whether an event has nothing new: what we wrote ourselves, and pods that are on their way out."""
+        if kind == "DELETED":
+            self._forget(uid)
+            return True
+        resident = self._residents.get(uid)
+        return resident is not None and (resident.ends_at is not None or version == resident.written_version)
 
     def _event(self, kind: str, body: JsonObject) -> None:
         metadata = body["metadata"]
@@ -114,10 +130,12 @@ class Pods:
                 resident.ends_at = now + min(grace, self._random.uniform(*self._stop))
         else:
             pod.generation = metadata.get("generation", 0)
+            conditions = (body.get("status") or {}).get("conditions") or ()
+            pod.see_conditions(conditions)
             for container in (*body["spec"].get("initContainers", ()), *body["spec"]["containers"]):
                 pod.set_image(container["name"], container["image"], now)
-            if not resident.unwritten and int(metadata["resourceVersion"]) > resident.written_version > 0:
-                resident.unwritten = _readiness(body) is not pod.ready
+            if not resident.unwritten and int(metadata["resourceVersion"]) > resident.written_version:
+                resident.unwritten = _says_ready(conditions) is not pod.ready  # others wrote it, for a lost machine
         self._look(resident, now)
 
     def _take_in(self, body: JsonObject, now: float) -> _Resident | None:
@@ -164,7 +182,7 @@ class Pods:
             self._rules_timer = None
         if change := self._steering.next_change(moment):
             seconds = (change - moment).total_seconds()
-            self._rules_timer = asyncio.get_running_loop().call_later(seconds + 0.001, self._apply_rules)
+            self._rules_timer = self._loop.call_later(seconds + 0.001, self._apply_rules)
         rules = self._steering.in_force(moment)
         if rules == self._rules:
             return
@@ -209,8 +227,8 @@ class Pods:
             resident.timer.cancel()
             resident.timer = None
         if due is not None:
-            loop = asyncio.get_running_loop()
-            resident.timer = loop.call_later(max(0.0, due - now), self._on_time, resident)
+            # A millisecond more: a timer that fires early would only be set again.
+            resident.timer = self._loop.call_later(max(0.0, due - now) + 0.001, self._on_time, resident)
 
     def _on_time(self, resident: _Resident) -> None:
         resident.timer = None
@@ -258,8 +276,7 @@ class Pods:
         return f"10.{64 + (number >> 16)}.{(number >> 8) & 255}.{number & 255}"
 
 
-def _readiness(body: JsonObject) -> bool:
-    conditions = (body.get("status") or {}).get("conditions") or ()
+def _says_ready(conditions: Iterable[JsonObject]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 

@@ -31,6 +31,7 @@ class Options:
     zones: tuple[str, ...] = ()
     boot_seconds: tuple[float, float] = (0.05, 0.3)
     stop_seconds: tuple[float, float] = (0.02, 0.1)
+    slow_seconds: float = 3.0
     heartbeat: float = 4.0
     seed: int = 0
 
@@ -61,9 +62,12 @@ async def _run(options: Options) -> None:
             nodes=machines,
             boot_seconds=options.boot_seconds,
             stop_seconds=options.stop_seconds,
+            slow_seconds=options.slow_seconds,
             seed=options.seed,
         )
         claims = Claims(connection)
+
+        steered = asyncio.Event()
 
         def steer(data: dict[str, str]) -> None:
             steering = Steering.from_data(data)
@@ -71,6 +75,7 @@ async def _run(options: Options) -> None:
                 _LOG.warning("ConfigMap %s/%s: %s", NAMESPACE, CONFIG_MAP, mistake)
             nodes.steer(steering)
             pods.steer(steering)
+            steered.set()
 
         def replaced(bodies: list[dict[str, Any]]) -> None:
             steer((bodies[0].get("data") or {}) if bodies else {})
@@ -79,8 +84,6 @@ async def _run(options: Options) -> None:
             steer({} if kind == "DELETED" else body.get("data") or {})
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(nodes.run())
-            tasks.create_task(pods.run())
             tasks.create_task(claims.run())
             tasks.create_task(
                 connection.follow(
@@ -90,3 +93,6 @@ async def _run(options: Options) -> None:
                     event=changed,
                 )
             )
+            await steered.wait()  # or a machine that people stopped would move for a moment
+            tasks.create_task(nodes.run())
+            tasks.create_task(pods.run())
