@@ -124,7 +124,7 @@ def _fetch(url: str, into: Path, checksum: str, progress: Progress) -> None:
 def _read(url: str) -> str:
     try:
         with _open(url) as response:
-            return bytes(response.read(1 << 20)).decode(errors="replace")
+            return response.read().decode(errors="replace")
     except (OSError, http.client.HTTPException) as error:
         raise _NotServedError(f"{url}: {error}") from error
 
