@@ -176,7 +176,7 @@ def write_status(status: UpgradeStatus, raw: Raw, now: datetime) -> dict[str, An
         "scope": ordinals.render(status.scope),
         "skipped": ordinals.render(status.skipped),
         "waitingFor": clipped(status.waiting_message),
-        "rollbackInfo": back if any(back.values()) else None,
+        "rollbackInfo": back,
         "error": _given({"code": clipped(status.error_code, LONGEST_WORD), "message": clipped(status.error)}),
         "batches": [_write_batch(b) for b in status.batches],
         "conditions": write_conditions(_conditions(status), raw.get("status") or {}, now, generation),
