@@ -1,1 +1,1 @@
-"""The cluster's side of the operator: watches, a cache, views for the engine, and decisions as writes (docs/design.md)."""
+"""The cluster's side of the operator: watches, cache, views for the engine, decisions as writes (docs/design.md)."""
