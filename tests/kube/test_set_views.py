@@ -139,11 +139,20 @@ def managed(*fields):
     ],
 )
 def test_replicas_are_owned_by_whoever_wrote_them(fields, owned):
-    scaleset = a_set()
+    scaleset = a_set(replicas=1)
     if fields is not None:
         scaleset["metadata"]["managedFields"] = fields
 
     assert build(scaleset).replicas_owned is owned
+
+
+@pytest.mark.parametrize("replicas", [0, 2])
+def test_only_the_default_can_come_from_nobody(replicas):
+    """The scale subresource omits 0, so nobody owns it: a scale to none is meant all the same."""
+    scaleset = a_set(replicas=replicas)
+    scaleset["metadata"]["managedFields"] = managed("f:template")
+
+    assert build(scaleset).replicas_owned
 
 
 def test_zero_replicas_are_zero():

@@ -69,10 +69,10 @@ def duration(text: str) -> timedelta:
 
 
 def replicas(obj: Json) -> int:
-    """What is asked for; a drop that no field manager owns doesn't count (docs/api.md)."""
+    """What is asked for; a drop to 1 that no field manager owns doesn't count (docs/api.md)."""
     asked = int(obj["spec"].get("replicas", 1))
     fields = obj["metadata"].get("managedFields")
-    if not fields or any("f:replicas" in (f.get("fieldsV1") or {}).get("f:spec", {}) for f in fields):
+    if asked != 1 or not fields or any("f:replicas" in (f.get("fieldsV1") or {}).get("f:spec", {}) for f in fields):
         return asked
     groups = (obj.get("status") or {}).get("instances") or ()
     known = [o for g in groups for o in ordinals(g.get("ordinals", ""))]

@@ -105,7 +105,7 @@ def _spec(raw: Raw) -> _Spec:
     replicas = spec.get("replicas")
     return _Spec(
         replicas=1 if replicas is None else replicas,
-        replicas_owned=_is_owned(raw["metadata"]),
+        replicas_owned=replicas not in (None, 1) or _is_owned(raw["metadata"]),
         mode=UpgradeMode(policy.get("mode") or UpgradeMode.ROLLING.value),
         zones=tuple(spec.get("zones") or ()),
         update_domains=spec.get("updateDomains") or DEFAULT_UPDATE_DOMAINS,
@@ -156,7 +156,10 @@ def _os_policy(policy: Raw) -> OSUpgradePolicy:
 
 
 def _is_owned(metadata: Raw) -> bool:
-    """Whether somebody set spec.replicas. An apply that drops it leaves the schema's default, which has no owner."""
+    """Whether somebody set spec.replicas. An apply that drops it leaves the schema's default, 1, which has no owner.
+
+    Other numbers can't come from there: 0 has no owner either when it was set by the scale subresource, which omits it.
+    """
     fields = metadata.get("managedFields")
     if not fields:
         return True
