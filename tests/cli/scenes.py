@@ -10,7 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from scalesets.cli.snapshot import Snapshot
+from scalesets.cli.surroundings import Surroundings
 from scalesets.engine import ordinals, placement
+from scalesets.kube import models
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 OLD, NEW, NEWER = "22.4.202610010", "22.4.202611010", "22.4.202612010"
@@ -245,7 +247,7 @@ class Scene:
                     "scalesets.dev/model": model,
                 },
                 "annotations": {},
-                "ownerReferences": [{"uid": "set-uid", "kind": "ScaleSet", "name": self.name, "controller": True}],
+                "ownerReferences": self.owner(),
             },
             "spec": {"nodeName": f"node-{ordinal % 3}", "containers": [{"name": "os", "image": f"os:{version}"}]},
             "status": {
@@ -264,6 +266,37 @@ class Scene:
                 ],
             },
         }
+
+    def owner(self) -> list[Obj]:
+        return [{"uid": "set-uid", "kind": "ScaleSet", "name": self.name, "controller": True}]
+
+    def a_revision(self, model: str, number: int = 1, **spec: Any) -> Obj:
+        """A model of the set: as its spec is, with these fields otherwise."""
+        return {
+            "metadata": {
+                "name": f"{self.name}-{model}",
+                "uid": f"revision-{model}",
+                "resourceVersion": "1",
+                "labels": {"scalesets.dev/scaleset": self.name, "scalesets.dev/model": model},
+                "ownerReferences": self.owner(),
+            },
+            "revision": number,
+            "data": {**models.model_part(self.spec | spec), "resolved": {}},
+        }
+
+    def around(self, *images: Obj, old_model: dict[str, Any] | None = None, **more: Any) -> Surroundings:
+        """All that bears on the set, with an operator at work. ``old_model``: how OLD_MODEL's spec differs."""
+        revisions = [self.a_revision(MODEL, 2)]
+        if old_model is not None:
+            revisions.append(self.a_revision(OLD_MODEL, 1, **old_model))
+        lease = {"spec": {"holderIdentity": "operator-1", "renewTime": before(seconds=3)}}
+        return Surroundings(
+            snapshot=self.snapshot(),
+            images=images,
+            revisions=tuple(revisions),
+            catalog_namespace="scaleset-system",
+            **{"lease": lease, **more},
+        )
 
     def snapshot(self) -> Snapshot:
         return Snapshot(
@@ -336,3 +369,54 @@ def an_upgrade(
     if error[0]:
         upgrade["status"]["error"] = {"code": error[0], "message": error[1]}
     return upgrade
+
+
+def an_image(*versions: str | Obj, locations: Sequence[str] = ("westeurope",), recorded: bool = True) -> Obj:
+    """A platform image with these versions: a version alone is published and available since ten days."""
+    spec_versions = [v if isinstance(v, dict) else {"version": v} for v in versions]
+    seen = [
+        {
+            "version": v["version"],
+            "image": f"registry.example/os:{v['version']}",
+            "firstSeenTime": before(days=10),
+            "regions": [
+                {
+                    "name": location,
+                    "state": v.get("state", "Available"),
+                    "since": before(days=10),
+                }
+                for location in locations
+            ],
+        }
+        for v in spec_versions
+    ]
+    fields = ("version", "publishedDate", "excludeFromLatest", "endOfLifeDate")
+    return {
+        "metadata": {
+            "name": "ubuntu-jammy",
+            "namespace": "scaleset-system",
+            "uid": "image-uid",
+            "creationTimestamp": before(days=30),
+        },
+        "spec": {
+            "source": "Platform",
+            "publisher": "Canonical",
+            "offer": "0001-com-ubuntu-server-jammy",
+            "sku": "22_04-LTS",
+            "osType": "Linux",
+            "versions": [
+                {
+                    "image": f"registry.example/os:{v['version']}",
+                    **{key: value for key, value in v.items() if key in fields},
+                }
+                for v in spec_versions
+            ],
+        },
+        "status": {"versions": seen} if recorded else {},
+    }
+
+
+def a_budget(name: str, **spec: Any) -> Obj:
+    """A PodDisruptionBudget over the set's pods."""
+    selector = {"matchLabels": {"scalesets.dev/scaleset": "web"}}
+    return {"metadata": {"name": name}, "spec": {"selector": selector, **spec}}

@@ -33,14 +33,13 @@ ATTEMPTS = 5
 def start(
     name: options.SetName,
     wait: options.Wait = False,
-    timeout: options.Timeout = "0",
+    timeout: options.Timeout = options.FOR_EVER,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
     """Start an OS image upgrade by hand: all instances to the latest version, now, without automatic roll-back."""
-    limit = options.timeout(timeout)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
@@ -48,7 +47,7 @@ def start(
         if version != "latest":
             say(f"warning: the set's version is {version}; a manual start needs spec.imageReference.version: latest")
         created = await cluster.create_upgrade(_upgrade(snapshot, "OSImage", "os"))
-        await _created(cluster, snapshot, created, "", form, wait=wait, limit=limit)
+        await _created(cluster, snapshot, created, "", form, wait=wait, limit=timeout)
 
     run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
@@ -58,14 +57,13 @@ def update_instances(
     instances: options.Instances = None,
     all_instances: options.AllInstances = False,
     wait: options.Wait = False,
-    timeout: options.Timeout = "0",
+    timeout: options.Timeout = options.FOR_EVER,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
     """Bring instances to the set's current model, in batches; named ones also when too many are unhealthy."""
-    limit = options.timeout(timeout)
     _some_or_all(instances, all_instances, "update-instances", name)
 
     async def work(cluster: Cluster) -> None:
@@ -75,7 +73,7 @@ def update_instances(
         body["spec"]["instances"] = members
         told = f": {words.listing(members)} to the current model" if members else ": all to the current model"
         created = await cluster.create_upgrade(body)
-        await _created(cluster, snapshot, created, told, form, wait=wait, limit=limit)
+        await _created(cluster, snapshot, created, told, form, wait=wait, limit=timeout)
 
     run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
@@ -86,14 +84,13 @@ def cancel(
         str, typer.Option("--upgrade", help="Which, if not the one that runs.", autocompletion=completion.upgrades)
     ] = "",
     wait: options.Wait = False,
-    timeout: options.Timeout = "0",
+    timeout: options.Timeout = options.FOR_EVER,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
     """Cancel the running upgrade: it stops at the end of its current batch."""
-    limit = options.timeout(timeout)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
@@ -105,7 +102,7 @@ def cancel(
             _say_done(cancelled, f" cancelled: {when}")
         if wait:
             quiet = form in (Output.JSON, Output.YAML)
-            cancelled = await following.wait(cluster, name, name_of(chosen), limit=limit, quiet=quiet)
+            cancelled = await following.wait(cluster, name, name_of(chosen), limit=timeout, quiet=quiet)
         if form in (Output.JSON, Output.YAML):
             output.emit(cancelled, form, lambda *_: "")
         elif wait:
@@ -170,7 +167,7 @@ async def _created(
     form: Output | None,
     *,
     wait: bool,
-    limit: timedelta | None,
+    limit: timedelta,
 ) -> None:
     data = form in (Output.JSON, Output.YAML)
     if not data:

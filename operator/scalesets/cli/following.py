@@ -38,10 +38,10 @@ async def watch(cluster: Cluster, name: str, form: Output | None) -> None:
                 display.update(snapshot)
 
 
-async def wait(cluster: Cluster, set_name: str, upgrade_name: str, *, limit: timedelta | None, quiet: bool) -> Obj:
+async def wait(cluster: Cluster, set_name: str, upgrade_name: str, *, limit: timedelta, quiet: bool) -> Obj:
     """Show the progress of an upgrade until it has ended, and return it; ``quiet`` shows nothing."""
     try:
-        async with asyncio.timeout(limit.total_seconds() if limit else None):
+        async with asyncio.timeout(limit.total_seconds() or None):
             with contextlib.nullcontext() if quiet else _Display(wide=False) as display:
                 async with contextlib.aclosing(_snapshots(cluster, set_name)) as snapshots:
                     async for snapshot in snapshots:

@@ -100,7 +100,7 @@ def contexts(where: Where) -> list[str]:
         except (OSError, ValueError, yaml.YAMLError):
             continue
         entries = document.get("contexts") if isinstance(document, dict) else None
-        for entry in entries or []:
+        for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, dict) and "name" in entry:
                 found[str(entry["name"])] = None
     return list(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,7 @@ def up(
             boot_seconds=(boot_min, boot_max),
             seed=seed,
         )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it leaves nothing either
         with progress.step("starting the control plane"):
             plane.start()
         kubeconfig = _short(plane.kubeconfig)

@@ -109,7 +109,7 @@ class Mirror:
                 await self._watch()
                 await self.fill()
                 pause = FIRST_PAUSE
-            except (CommandError, aiohttp.ClientError, OSError, TimeoutError) as error:
+            except (CommandError, aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
                 self.lost = str(error) or type(error).__name__
                 self._changed.set()
                 await asyncio.sleep(pause)

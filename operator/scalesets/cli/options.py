@@ -9,8 +9,23 @@ from typing import Annotated
 import typer
 
 from scalesets.cli import completion
-from scalesets.cli.errors import wrong_usage
 from scalesets.cli.output import Output
+
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
+
+
+def duration(given: str | timedelta) -> timedelta:
+    """A duration as kubectl takes it: ``90s``, ``1h30m``; a number counts seconds. The default comes here too."""
+    if isinstance(given, timedelta):
+        return given
+    found = _DURATION.fullmatch(given)
+    if given.isdecimal():
+        return timedelta(seconds=int(given))
+    if found is None or not given:
+        raise typer.BadParameter(f"{given!r} is no duration; write it like 90s, 30m or 2h")
+    hours, minutes, seconds = found.groups()
+    return timedelta(hours=int(hours or 0), minutes=int(minutes or 0), seconds=float(seconds or 0))
+
 
 SetName = Annotated[str, typer.Argument(metavar="NAME", help="The scale set.", autocompletion=completion.sets)]
 Instances = Annotated[
@@ -39,20 +54,16 @@ CatalogNamespace = Annotated[
     str, typer.Option("--catalog-namespace", help="Where the images and extensions are that all namespaces share.")
 ]
 Wait = Annotated[bool, typer.Option("--wait", help="Show the upgrade's progress and wait for its end.")]
-Timeout = Annotated[str, typer.Option("--timeout", help="How long --wait waits: 90s, 30m, 2h; 0 is for ever.")]
+Timeout = Annotated[
+    timedelta,
+    typer.Option(
+        "--timeout",
+        parser=duration,
+        metavar="TIME",
+        show_default="for ever",
+        help="How long --wait waits: 90s, 30m, 2h; 0 is for ever.",
+    ),
+]
 
 DEFAULT_CATALOG = "scaleset-system"
-
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
-
-
-def timeout(given: str) -> timedelta | None:
-    """A duration as kubectl takes it; None waits for ever."""
-    if given.isdecimal():
-        return timedelta(seconds=int(given)) if int(given) else None
-    found = _DURATION.fullmatch(given)
-    if found is None or not given:
-        raise wrong_usage(f"--timeout {given!r} is no duration", mend="write it like 90s, 30m or 2h")
-    hours, minutes, seconds = found.groups()
-    total = timedelta(hours=int(hours or 0), minutes=int(minutes or 0), seconds=float(seconds or 0))
-    return total or None
+FOR_EVER = timedelta(0)

@@ -56,7 +56,7 @@ async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) ->
 
     async def lease() -> tuple[Obj, ...]:
         try:
-            return (await cluster.lease(settings.lease_namespace, settings.lease_name),)
+            return (await cluster.lease(catalog_namespace, settings.lease_name),)
         except CommandError as error:
             if error.exit_code is ExitCode.NOT_FOUND:
                 return ()

@@ -29,9 +29,11 @@ def render(view: ExplainView) -> RenderableType:
     for finding in view.findings:
         mark, style = MARKS[finding.weight]
         told = Text(words.upper_first(finding.message), style="" if finding.weight is not Weight.FINE else "dim")
-        if finding.cure:
-            told.append("\n-> ", style="bold").append(finding.cure, style="bold")
         grid.add_row(Text(mark, style=style), told)
+        if finding.cure:
+            cure = Table.grid(padding=(0, 1, 0, 0))
+            cure.add_row("->", finding.cure, style="bold")
+            grid.add_row("", cure)
     parts: list[RenderableType] = [title, Text(), grid]
     if view.unread:
         parts.append(Text(f"Not looked at, for you may not read them: {words.listing(view.unread)}", style="dim"))

@@ -19,7 +19,8 @@ def render(images: Sequence[ImageView], *, now: datetime, wide: bool = False) ->
         return Text("no images: create a GalleryImage here or in the catalog namespace")
     parts: list[RenderableType] = []
     for image in images:
-        about = ", ".join(filter(None, [image.os_type, image.source, f"{image.namespace}/{image.name}"]))
+        kind = [image.os_type, image.source] if wide else []
+        about = ", ".join(filter(None, [*kind, f"{image.namespace}/{image.name}"]))
         parts += [*([Text()] if parts else []), Text.assemble((image.product, "bold"), "   ", (about, "dim"))]
         parts.append(_versions(image, now, wide) if image.versions else Text("no versions are recorded yet", "dim"))
     return Group(*parts)

@@ -35,7 +35,9 @@ def line(view: StatusView) -> str:
     """The upgrade, or the set, in one line for a log: without ages, so that it changes only when something happens."""
     upgrade, progress = view.upgrade, view.progress
     if upgrade is None or progress is None:
-        return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, version {view.version or '-'}"
+        now = f", {view.waiting_for[0].what}" if view.waiting_for else ""
+        version = f"version {view.version or '-'}"
+        return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, {version}{now}"
     batch = f", batch {_batch_number(view, upgrade)}" if upgrade.batch else ""
     waits = f", waits for {view.waiting_for[0].what}" if view.waiting_for else ""
     counts = f"{progress.done} of {progress.total} done, {progress.failed} failed"

@@ -20,7 +20,7 @@ from scalesets.engine import census as counting
 from scalesets.engine import checks, eligibility, rolling, scopes, versions
 from scalesets.engine.census import Census
 from scalesets.engine.instances import is_protected
-from scalesets.engine.view import SetView, UpgradeMode, UpgradeType
+from scalesets.engine.view import Ordinals, SetView, UpgradeMode, UpgradeType
 from scalesets.kube import references
 from scalesets.kube.names import ANNOTATION_PROTECT
 
@@ -106,12 +106,16 @@ def operator_is_there(sight: Sight) -> Iterator[Finding]:
         message = "no operator is running: nobody holds the Lease, as after an orderly stop"
         yield Finding(Weight.BLOCKS, "NoOperator", message, cures.OPERATOR)
         return
+    unknown = lease is None and "leases" not in sight.around.unread
     generation = number(sight.scale_set, "metadata.generation")
     observed = number(sight.scale_set, "status.observedGeneration")
     if observed >= generation:
+        if unknown:
+            message = f"no operator holds a Lease in namespace {sight.around.catalog_namespace}: is one running?"
+            yield Finding(Weight.NOTE, "NoLease", message, cures.OPERATOR)
         return
     what = "the last change of the set" if observed else "this set"
-    if lease is None and "leases" not in sight.around.unread:
+    if unknown:
         yield Finding(
             Weight.BLOCKS, "NoOperator", f"no operator has ever led here, nor looked at {what}", cures.OPERATOR
         )
@@ -235,15 +239,18 @@ def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
     view, census = sight.view, sight.census
     policy = rolling.policy_for(view, UpgradeType.OS_IMAGE)
     limit = policy.max_unhealthy_percent
-    sick, counted = census.unhealthy, len(census.counted)
+    counted = len(census.counted)
+    sick = census.unhealthy - _at_work(view)  # the running batch may be down: it is judged by itself
     told = f"{words.share(len(sick), counted, 'instance')} are unhealthy, the limit is {limit}%"
     if not counted:
         return
-    if not sick:
+    if not census.unhealthy:
         yield Finding(Weight.FINE, "Healthy", f"all {counted} instances are healthy (the limit is {limit}% unhealthy)")
         return
+    if not sick:
+        return
     listed = words.listing(names(view.name, sick))
-    if checks.whole_set(census, policy, code=checks.BEFORE) is None:
+    if checks.whole_set(census, policy, code=checks.BEFORE, ignored=census.unhealthy - sick) is None:
         yield Finding(Weight.NOTE, "SomeUnhealthy", f"{told}: {listed}")
         return
     numbers = " ".join(str(o) for o in sorted(sick)[:5])
@@ -315,6 +322,12 @@ CHAIN: tuple[Check, ...] = (
     disruption_budgets,
     last_upgrade,
 )
+
+
+def _at_work(view: SetView) -> Ordinals:
+    upgrade = view.current_upgrade
+    batch = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
+    return frozenset(batch.members) if batch is not None else frozenset()
 
 
 def _verdict(findings: list[Finding], sight: Sight) -> str:

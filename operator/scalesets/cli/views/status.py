@@ -210,10 +210,9 @@ def cells(everyone: list[InstanceView]) -> tuple[CellView, ...]:
 def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tuple[InstanceView, ...]) -> list[WaitView]:
     lines: list[WaitView] = []
     if upgrade is None:
+        lines += [WaitView(f"{name_of(u)} has not begun yet") for u in snapshot.waiting_upgrades]
         progressing = condition(snapshot.scale_set, "Progressing")
-        if progressing is not None and progressing.message:
-            lines.append(WaitView(progressing.message))
-        return lines + [WaitView(f"{name_of(u)} has not begun yet") for u in snapshot.waiting_upgrades]
+        return lines + ([WaitView(progressing.message)] if progressing is not None and progressing.message else [])
     busy = [i for i in everyone if i.status in ("Upgrading", "RollingBack")]
     lines += _by_reason(busy)
     if upgrade.waiting_for and (not busy or upgrade.waiting_reason):

@@ -1,0 +1,284 @@
+"""Exit codes and messages that need no cluster: usage, kubeconfigs that don't work, servers that aren't there."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import Result
+
+from cli.conftest import PROGRAM
+
+Run = Callable[..., Result]
+LOOKING = ["status", "instances", "history", "images", "plan", "explain"]
+ACTING = ["start", "cancel", "update-instances", "approve"]
+
+
+def a_kubeconfig(directory: Path, server: str = "http://127.0.0.1:9", user: dict[str, Any] | None = None) -> str:
+    path = directory / "kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "v1",
+                "kind": "Config",
+                "current-context": "here",
+                "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u", "namespace": "team-a"}}],
+                "clusters": [{"name": "c", "cluster": {"server": server}}],
+                "users": [{"name": "u", "user": user or {}}],
+            }
+        )
+    )
+    return str(path)
+
+
+@pytest.fixture
+def api_server() -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """A server that gives every request one answer, a set called web; and what it was asked, with which token."""
+    asked: list[tuple[str, str]] = []
+    answer: dict[str, Any] = {"metadata": {"name": "web", "namespace": "team-a"}, "spec": {"replicas": 0}}
+    answer["items"] = [{**answer}]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((self.path, self.headers.get("Authorization", "")))
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+
+
+# -- usage -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", [*LOOKING, *ACTING])
+def test_every_command_has_help(scalesets: Run, command: str) -> None:
+    result = scalesets(command, "--help")
+
+    assert result.exit_code == 0
+    for option in ("--output", "--namespace", "--context", "--kubeconfig"):
+        assert option in result.stdout
+
+
+def test_help_lists_commands_and_exit_codes(scalesets: Run) -> None:
+    told = " ".join(scalesets("--help").stdout.split())
+
+    assert all(command in told for command in [*LOOKING, *ACTING, "operator", "local"])
+    assert "4 the upgrade waited for was Faulted or Cancelled" in told.replace("│", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["status", "web", "-o", "xml"],
+        ["no-such-command"],
+        ["update-instances", "web"],
+        ["update-instances", "web", "web-1", "--all"],
+        ["approve", "web"],
+        ["start", "web", "--timeout", "soon"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_code_2(scalesets: Run, arguments: list[str]) -> None:
+    result = scalesets(*arguments)
+
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+
+
+def test_wrong_usage_names_the_mend(scalesets: Run) -> None:
+    assert "scalesets update-instances web web-0 web-1, or --all" in scalesets("update-instances", "web").stderr
+    assert "write it like 90s, 30m or 2h" in _flat(scalesets("start", "web", "--timeout", "soon"))
+
+
+def _flat(result: Result) -> str:
+    return " ".join(result.stderr.replace("│", "").split())
+
+
+# -- kubeconfigs -------------------------------------------------------------------------------------------------------
+
+
+def test_no_kubeconfig(scalesets: Run, tmp_path: Path) -> None:
+    result = scalesets("status", "web")
+
+    assert result.exit_code == 6
+    assert f"no kubeconfig at {tmp_path}/.kube/config" in result.stderr
+
+
+def test_a_context_that_is_not_there(scalesets: Run, tmp_path: Path) -> None:
+    result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path), "--context", "elsewhere")
+
+    assert result.exit_code == 6
+    assert "no context 'elsewhere'" in result.stderr
+    assert "there are: here" in result.stderr
+
+
+@pytest.mark.parametrize("content", ["", "[]", "just words", "a: {", "apiVersion: v1\nkind: Config\n", "contexts: 3"])
+def test_a_broken_kubeconfig(scalesets: Run, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken"
+    path.write_text(content)
+
+    result = scalesets("status", "web", "--kubeconfig", str(path))
+
+    assert result.exit_code == 6
+    assert str(path) in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_certificate_that_is_no_certificate(scalesets: Run, tmp_path: Path) -> None:
+    kubeconfig = a_kubeconfig(tmp_path, user={"client-certificate-data": "eA==", "client-key-data": "eA=="})
+
+    assert scalesets("status", "web", "--kubeconfig", kubeconfig).exit_code == 6
+
+
+def test_connection_refused(scalesets: Run, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        server = f"https://127.0.0.1:{free.getsockname()[1]}"
+
+    result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path, server))
+
+    assert result.exit_code == 6
+    assert f"can't reach the cluster at {server}: connection refused" in result.stderr
+    assert "'here'" in result.stderr
+
+
+def test_a_server_that_speaks_no_tls(scalesets: Run, tmp_path: Path, api_server: tuple[str, list[Any]]) -> None:
+    server = api_server[0].replace("http:", "https:")
+
+    result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path, server))
+
+    assert result.exit_code == 6
+    assert "Traceback" not in result.output
+
+
+def test_kubeconfig_from_the_environment_may_be_a_list(
+    scalesets: Run, tmp_path: Path, api_server: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = a_kubeconfig(tmp_path, api_server[0])
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(tmp_path / "absent"), path]))
+
+    assert scalesets("status", "web").exit_code == 0
+    assert "/namespaces/team-a/scalesets/web" in str(api_server[1])  # the context's namespace
+
+
+def an_exec_user(directory: Path, script: str) -> dict[str, Any]:
+    plugin = directory / "plugin"
+    plugin.write_text(f"#!{sys.executable}\n{script}")
+    plugin.chmod(0o755)
+    version = "client.authentication.k8s.io/v1"
+    return {"exec": {"apiVersion": version, "command": str(plugin), "interactiveMode": "Never"}}
+
+
+def test_an_exec_plugin_gives_the_token(scalesets: Run, tmp_path: Path, api_server: tuple[str, list[Any]]) -> None:
+    credential = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "kind": "ExecCredential",
+        "status": {"token": "from-the-plugin"},
+    }
+    user = an_exec_user(tmp_path, f"print({json.dumps(json.dumps(credential))})")
+
+    result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path, api_server[0], user))
+
+    assert result.exit_code == 0
+    assert {token for _, token in api_server[1]} == {"Bearer from-the-plugin"}
+
+
+def test_an_exec_plugin_that_fails(scalesets: Run, tmp_path: Path, api_server: tuple[str, list[Any]]) -> None:
+    user = an_exec_user(tmp_path, "import sys; sys.exit('session expired: log in again')")
+
+    result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path, api_server[0], user))
+
+    assert result.exit_code == 6
+    assert "session expired: log in again" in result.stderr
+    assert not api_server[1]
+
+
+def test_an_exec_plugin_that_is_not_installed(scalesets: Run, tmp_path: Path) -> None:
+    version = "client.authentication.k8s.io/v1"
+    user = {"exec": {"apiVersion": version, "command": "no-such-login", "interactiveMode": "Never"}}
+
+    result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path, user=user))
+
+    assert result.exit_code == 6
+    assert "no-such-login" in result.stderr
+
+
+def test_a_web_server_that_is_no_api_server(scalesets: Run, tmp_path: Path) -> None:
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"<html>welcome</html>")
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        kubeconfig = a_kubeconfig(tmp_path, f"http://127.0.0.1:{server.server_port}")
+        result = scalesets("status", "web", "--kubeconfig", kubeconfig)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+    assert result.exit_code == 6
+    assert "not as an API server does" in result.stderr
+
+
+# -- the process -------------------------------------------------------------------------------------------------------
+
+
+def test_an_ascii_locale_and_no_colour(tmp_path: Path, api_server: tuple[str, list[Any]]) -> None:
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "HOME": str(tmp_path)}
+    kubeconfig = a_kubeconfig(tmp_path, api_server[0])
+
+    done = subprocess.run(
+        [str(PROGRAM), "status", "web", "--kubeconfig", kubeconfig], env=environment, capture_output=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+    assert b"\x1b" not in done.stdout
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_ends_a_watch_without_a_word(tmp_path: Path, api_server: tuple[str, list[Any]]) -> None:
+    kubeconfig = a_kubeconfig(tmp_path, api_server[0])
+    process = subprocess.Popen(
+        [str(PROGRAM), "status", "web", "--watch", "--kubeconfig", kubeconfig],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+
+    assert "web:" in first
+    assert process.returncode == 130
+    assert "Traceback" not in told
