@@ -6,7 +6,8 @@ with it. A test that stops parts of it, or needs other settings, makes a `Contro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -18,3 +19,12 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
     """Give a running control plane: `.kubeconfig`, `.operator_kubeconfig`, `.api()`, `.kubectl(...)`."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), say=print) as running:
         yield running
+
+
+def eventually(holds: Callable[[], bool], *, seconds: float = 30.0, what: str = "") -> None:
+    """Wait until something holds; fails the test when it doesn't in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {what or holds}")
+        time.sleep(0.02)

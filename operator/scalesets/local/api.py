@@ -74,6 +74,10 @@ class Api:
         """PATCH an object with a JSON merge patch."""
         return self._request("PATCH", path, body)
 
+    def strategic(self, path: str, body: JsonObject) -> JsonObject:
+        """PATCH an object with a strategic merge patch: lists are merged by their keys."""
+        return self._request("PATCH", path, body, content_type="application/strategic-merge-patch+json")
+
     def delete(self, path: str, body: JsonObject | None = None) -> JsonObject:
         """DELETE an object."""
         return self._request("DELETE", path, body)

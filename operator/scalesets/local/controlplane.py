@@ -32,7 +32,7 @@ from scalesets.local.certificates import make_pki
 from scalesets.local.errors import LocalError
 from scalesets.local.kubeconfig import write_kubeconfig
 from scalesets.local.layout import Layout
-from scalesets.local.processes import ProcessIdentity, end, identify, is_alive, spawn
+from scalesets.local.processes import ProcessIdentity, end, identify, is_alive, spawn, uninterrupted
 from scalesets.local.progress import Progress
 from scalesets.local.settings import Settings
 from scalesets.local.state import Ports, State, read_state, write_state
@@ -54,6 +54,7 @@ class ControlPlane:
         bound: bool = True,
         say: Callable[[str], None] = lambda _: None,
         binaries: Mapping[str, Path] | None = None,
+        choose_ports: Callable[[int], list[int]] | None = None,
         **options: Any,
     ) -> None:
         """Prepare a control plane; nothing runs before `start`.
@@ -69,6 +70,7 @@ class ControlPlane:
         self._say = say
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._binaries = dict(binaries or {})
+        self._choose_ports = choose_ports or free_ports
         self._state: State | None = None
         self._cancelled = threading.Event()
 
@@ -219,7 +221,7 @@ class ControlPlane:
         shutil.rmtree(layout.logs, ignore_errors=True)
         layout.logs.mkdir(parents=True)
         make_pki(layout.directory / "pki", service_address=components.SERVICE_ADDRESS)
-        ports = Ports(*_free_ports(5))
+        ports = Ports(*self._choose_ports(5))
         self._state = State(ports=ports, kubernetes=KUBERNETES, nodes=settings.nodes if settings.machines else 0)
         write_kubeconfig(
             layout.kubeconfig,
@@ -261,12 +263,12 @@ class ControlPlane:
         assert self._state is not None
         if self._cancelled.is_set():
             raise LocalError("the start was cancelled")
-        process = spawn(command, log=self.layout.log(name), bound=self._bound, environment=components.environment())
-        self._processes[name] = process
-        who = identify(process.pid)
-        if who is not None:
-            self._state = self._state.having(name, who)
-            write_state(self.layout.state, self._state)
+        with uninterrupted():
+            process = spawn(command, log=self.layout.log(name), bound=self._bound, environment=components.environment())
+            self._processes[name] = process
+            if who := identify(process.pid):
+                self._state = self._state.having(name, who)
+                write_state(self.layout.state, self._state)
 
     def _stop(self, name: str) -> None:
         process = self._processes.pop(name)
@@ -360,7 +362,7 @@ def _listens(port: int) -> bool:
     return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Let the kernel choose; all sockets are open at once, so that no port is given twice."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
