@@ -61,3 +61,13 @@ def test_opting_out_ends_it_at_once_and_takes_the_marks_away() -> None:
     upgrade = world.only_upgrade()
     assert upgrade.status is not None and upgrade.status.code is Code.CANCELLED
     assert {p.pending for p in world.pods.values()} == {""}
+
+
+def test_it_ends_when_its_instances_reach_the_target_by_another_way() -> None:
+    world = waiting_world()
+    deferred = world.only_upgrade().name
+    world.start_upgrade("now")
+    world.run()
+    upgrade = world.upgrades[deferred]
+    assert world.versions() == {"1.1.0": 10}
+    assert upgrade.status is not None and upgrade.status.code is Code.COMPLETED and not upgrade.status.scope

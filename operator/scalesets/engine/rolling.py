@@ -243,7 +243,7 @@ def _roll_back_error(view: SetView, batch: Batch) -> str:
 def _next(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census, now: datetime) -> Step:
     """No batch is at work: end, wait, or choose the next one."""
     policy = policy_for(view, upgrade.type)
-    status = scopes.trim(view, status, census)
+    status = scopes.trim(view, upgrade, status, census)
     if status.error_code:
         return _put_back_next(view, upgrade, status, now)
     if status.batches and (stop := checks.upgraded_instances(census, policy, status.batches, status.scope)):

@@ -105,19 +105,19 @@ def is_current(view: SetView, upgrade: Upgrade, status: UpgradeStatus) -> bool:
     return view.model is None or upgrade.type is UpgradeType.MODEL or status.target.model == view.model.name
 
 
-def trim(view: SetView, status: UpgradeStatus, census: Census) -> UpgradeStatus:
-    """Let go of instances that were scaled in, and of untouched ones that got protected."""
+def trim(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census) -> UpgradeStatus:
+    """Let go of instances that were scaled in, and of untouched ones that got protected or reached the target otherwise."""
     touched = checks.touched(status.batches, status.scope)
     gone = frozenset(o for o in status.scope if o >= view.replicas)
+    untouched = status.scope - touched - gone
     kept_out = frozenset(
-        o
-        for o in status.scope - touched - gone
-        if is_protected(view, o) or o in view.claims_deleting or o not in census.releases
+        o for o in untouched if is_protected(view, o) or o in view.claims_deleting or o not in census.releases
     )
-    if not gone and not kept_out:
+    arrived = frozenset(o for o in untouched - kept_out if not needs_upgrade(view, upgrade, status.target, census, o))
+    if not gone and not kept_out and not arrived:
         return status
     return progress.counted(
-        replace(status, scope=status.scope - gone - kept_out, skipped=(status.skipped | kept_out) - gone)
+        replace(status, scope=status.scope - gone - kept_out - arrived, skipped=(status.skipped | kept_out) - gone)
     )
 
 

@@ -132,7 +132,7 @@ def _resume(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> S
         clear = (ClearApprovals(upgrade.name, upgrade.uid),) if upgrade.approved and status is not None else ()
         event = Event("WaitingForApproval", f"{upgrade.name}: {scopes.describe(upgrade, waiting)} waits for approval")
         return Start(writes=(*clear, WriteUpgradeStatus(upgrade.name, upgrade.uid, waiting)), events=(event,))
-    trimmed = scopes.trim(view, status, census)
+    trimmed = scopes.trim(view, upgrade, status, census)
     pending = trimmed.scope - checks.touched(trimmed.batches, trimmed.scope)
     withdrawn = scopes.cancel_reason(view, upgrade, status, now)
     if not pending or withdrawn or scopes.approved(view, upgrade, pending):
