@@ -55,6 +55,7 @@ async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp
         finally:
             with control_plane.api() as blocking:
                 steering.heal(blocking)
+                steering.set_boot_seconds(blocking, *control_plane.settings.boot_seconds)
             await api.delete("Namespace", "", namespace)
 
 

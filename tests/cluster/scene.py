@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any
 
 from builders import Body, a_start, version
 
 from scalesets.local.controlplane import ControlPlane
+from scalesets.local.machines import steering
+from scalesets.local.machines.faults import Mode
 from watching import WATCHED, Watching
 
 FINAL = ("Completed", "Cancelled", "Faulted")
@@ -56,6 +59,25 @@ class Scene(Watching):
     async def start(self, set_name: str, name: str, **spec: Any) -> None:
         """Start an upgrade by hand."""
         await self.create(a_start(set_name, name, **spec))
+
+    def boot_seconds(self, low: float, high: float) -> None:
+        """Let every following start take so long, until the scenario is over."""
+        with self.control_plane.api() as api:
+            steering.set_boot_seconds(api, low, high)
+
+    def fail(self, *ordinals: int, mode: Mode = Mode.UNREADY, seconds: float | None = None, **whom: str) -> None:
+        """Let instances of `web` fail (all of the set without ordinals), until `heal` or the scenario is over."""
+        lasts = timedelta(seconds=seconds) if seconds is not None else None
+        with self.control_plane.api() as api:
+            if not ordinals:
+                steering.fail(api, mode=mode, scaleset=f"{self.namespace}/web", lasts=lasts, **whom)
+            for ordinal in ordinals:
+                steering.fail(api, mode=mode, instance=f"{self.namespace}/web-{ordinal}", lasts=lasts, **whom)
+
+    def heal(self) -> None:
+        """End all failures."""
+        with self.control_plane.api() as api:
+            steering.heal(api)
 
     async def delete(self, kind: str, name: str, **options: Any) -> None:
         """Delete an object."""

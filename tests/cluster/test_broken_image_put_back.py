@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from builders import a_set, an_image
 from operators import Operator
 from scene import Scene, batches, code, error_code, progress
 
-from scalesets.local.machines import steering
 from scalesets.local.machines.faults import Mode
 
 STOPPED = "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade"
@@ -84,8 +81,7 @@ async def test_without_roll_back_a_failed_instance_stays(operator: Operator, sce
 async def test_one_failure_of_twenty_does_not_stop_it(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=20))
     await scene.until_ready()
-    with scene.control_plane.api() as api:
-        steering.fail(api, mode=Mode.NEVER_READY, instance=f"{scene.namespace}/web-4", version="2.0.0")
+    scene.fail(4, mode=Mode.NEVER_READY, version="2.0.0")
     await scene.publish("ubuntu", "2.0.0")
     upgrade = await scene.until_ended()
     assert (code(upgrade), progress(upgrade)) == ("Completed", (19, 1, 0, 0))
@@ -97,15 +93,10 @@ async def test_one_failure_of_twenty_does_not_stop_it(operator: Operator, scene:
 async def test_upgraded_instances_that_turn_unhealthy_later_stop_it(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=10))
     await scene.until_ready()
-    with scene.control_plane.api() as api:
-        steering.set_boot_seconds(api, 0.8, 1.0)
-        try:
-            await scene.publish("ubuntu", "2.0.0")
-            await scene.until_batch(2)
-            for name in ("web-0", "web-5"):
-                steering.fail(api, mode=Mode.UNREADY, instance=f"{scene.namespace}/{name}", lasts=timedelta(seconds=60))
-            upgrade = await scene.until_ended()
-        finally:
-            steering.set_boot_seconds(api, 0.05, 0.3)
+    scene.boot_seconds(0.8, 1.0)
+    await scene.publish("ubuntu", "2.0.0")
+    await scene.until_batch(2)
+    scene.fail(0, 5)
+    upgrade = await scene.until_ended()
     assert (code(upgrade), error_code(upgrade)) == ("Faulted", STOPPED)
     assert progress(upgrade) == (4, 0, 0, 6), "at the end of the batch that was at work"

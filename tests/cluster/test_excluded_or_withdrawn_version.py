@@ -28,6 +28,7 @@ async def test_an_excluded_version_is_passed_over(operator: Operator, scene: Sce
 async def test_a_target_that_is_withdrawn_ends_the_upgrade(operator: Operator, scene: Scene, how: str) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=5))
     await scene.until_ready()
+    scene.boot_seconds(0.4, 0.6)
     await scene.publish("ubuntu", "2.0.0")
     await scene.until_batch(1)
     if how == "excluded":
@@ -62,6 +63,7 @@ async def test_end_of_life_is_never_chosen_and_never_forced_off(operator: Operat
 async def test_versions_published_on_the_way_are_skipped_for_the_newest(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=4))
     await scene.until_ready()
+    scene.boot_seconds(0.4, 0.6)
     await scene.publish("ubuntu", "2.0.0")
     await scene.until_batch(1)
     await scene.publish("ubuntu", "3.0.0")

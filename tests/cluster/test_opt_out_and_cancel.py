@@ -12,6 +12,7 @@ async def begin(scene: Scene, **options: object) -> None:
     """An upgrade of five, one by one, in its first batch."""
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=5, **options))  # type: ignore[arg-type]
     await scene.until_ready()
+    scene.boot_seconds(0.4, 0.6)
     await scene.publish("ubuntu", "2.0.0")
     await scene.until_batch(1)
 

@@ -7,20 +7,6 @@ from builders import a_set, an_image
 from operators import Operator
 from scene import Scene, code, error_code, progress
 
-from scalesets.local.machines import steering
-from scalesets.local.machines.faults import Mode
-
-
-def sicken(scene: Scene, *ordinals: int, mode: Mode = Mode.UNREADY) -> None:
-    with scene.control_plane.api() as api:
-        for ordinal in ordinals:
-            steering.fail(api, mode=mode, instance=f"{scene.namespace}/web-{ordinal}")
-
-
-def heal(scene: Scene) -> None:
-    with scene.control_plane.api() as api:
-        steering.heal(api)
-
 
 def ready(scene: Scene) -> int:
     return scene.status().get("readyReplicas", 0)
@@ -30,7 +16,7 @@ def ready(scene: Scene) -> int:
 async def test_no_upgrade_starts_while_too_many_are_unhealthy(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=10))
     await scene.until_ready()
-    sicken(scene, 7, 8, 9)
+    scene.fail(7, 8, 9)
     await scene.until(lambda: ready(scene) == 7, what="three unhealthy instances")
 
     await scene.publish("ubuntu", "2.0.0")
@@ -38,7 +24,7 @@ async def test_no_upgrade_starts_while_too_many_are_unhealthy(operator: Operator
     assert "maxUnhealthyInstancePercent=20" in found["message"]
     assert not scene.upgrades()
 
-    heal(scene)
+    scene.heal()
     upgrade = await scene.until_ended()
     assert (code(upgrade), progress(upgrade)) == ("Completed", (10, 0, 0, 0))
 
@@ -47,11 +33,11 @@ async def test_no_upgrade_starts_while_too_many_are_unhealthy(operator: Operator
 async def test_exactly_a_fifth_may_be_unhealthy(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=10))
     await scene.until_ready()
-    sicken(scene, 8, 9)
+    scene.fail(8, 9)
     await scene.until(lambda: ready(scene) == 8, what="two unhealthy instances")
     await scene.publish("ubuntu", "2.0.0")
     await scene.until_batch(1)
-    heal(scene)
+    scene.heal()
     upgrade = await scene.until_ended()
     assert code(upgrade) == "Completed"
 
@@ -60,16 +46,11 @@ async def test_exactly_a_fifth_may_be_unhealthy(operator: Operator, scene: Scene
 async def test_a_running_upgrade_stops_at_the_end_of_its_batch(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=10))
     await scene.until_ready()
-    with scene.control_plane.api() as api:
-        steering.set_boot_seconds(api, 0.8, 1.0)
-    try:
-        await scene.publish("ubuntu", "2.0.0")
-        await scene.until_batch(1)
-        sicken(scene, 7, 8, 9)
-        upgrade = await scene.until_ended()
-    finally:
-        with scene.control_plane.api() as api:
-            steering.set_boot_seconds(api, 0.05, 0.3)
+    scene.boot_seconds(0.8, 1.0)
+    await scene.publish("ubuntu", "2.0.0")
+    await scene.until_batch(1)
+    scene.fail(7, 8, 9)
+    upgrade = await scene.until_ended()
     assert (code(upgrade), error_code(upgrade)) == ("Faulted", "MaxUnhealthyInstancePercentExceededInRollingUpgrade")
     assert progress(upgrade) == (2, 0, 0, 8)
     assert scene.status()["lastOSUpgrade"]["withinLimitDelay"] == "PT1M", "then it is tried again by itself"
@@ -79,7 +60,7 @@ async def test_a_running_upgrade_stops_at_the_end_of_its_batch(operator: Operato
 async def test_a_users_start_on_a_sick_set_is_refused_with_the_reason(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=5, automatic=False))
     await scene.until_ready()
-    sicken(scene, 3, 4)
+    scene.fail(3, 4)
     await scene.until(lambda: ready(scene) == 3, what="two unhealthy instances")
     await scene.publish("ubuntu", "2.0.0")
     await scene.start("web", "by-hand")
@@ -96,8 +77,7 @@ async def test_named_instances_are_the_cure(operator: Operator, scene: Scene) ->
     """A bad old version must not block its own fix: update-instances skips the check for those it names."""
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=5))
     await scene.until_ready()
-    with scene.control_plane.api() as api:
-        steering.fail(api, mode=Mode.UNREADY, scaleset=f"{scene.namespace}/web", version="1.0.0")
+    scene.fail(version="1.0.0")
     await scene.until(lambda: ready(scene) == 0, what="a set that is down as a whole")
     await scene.publish("ubuntu", "2.0.0")
     await scene.until_condition("Progressing", status="False", reason="TooManyUnhealthy")
