@@ -24,6 +24,7 @@ from scalesets.cli.snapshot import Snapshot
 from scalesets.kube.names import GROUP, LABEL_SET, VERSION
 
 FIELD_MANAGER = "kubectl-scaleset"
+MOST_RETRIES, LONGEST_WAIT = 5, 5
 TIMED: dict[str, Any] = {"_request_timeout": 15.0}
 
 Request = Callable[[], Awaitable[aiohttp.ClientResponse]]
@@ -154,8 +155,15 @@ class Cluster:
         return await self.read(await self.send(request), what)
 
     async def send(self, request: Request) -> aiohttp.ClientResponse:
-        """Send a request; the answer may be a refusal yet."""
+        """Send a request, and again while the server asks for that; the answer may be a refusal yet."""
         try:
+            for _ in range(MOST_RETRIES):
+                response = await request()
+                wait = response.headers.get("Retry-After", "")
+                if response.status not in (429, 503) or not wait.isdecimal():
+                    return response
+                response.release()
+                await asyncio.sleep(min(int(wait), LONGEST_WAIT))
             return await request()
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise self._no_connection(error) from error

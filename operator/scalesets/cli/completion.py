@@ -24,7 +24,7 @@ from scalesets.cli.fields import Obj, at, image_reference, name_of, number
 if TYPE_CHECKING:
     from scalesets.cli.cluster import Cluster
 
-PATIENCE = 2.0
+PATIENCE = 5.0
 NO_FILES = ":4"
 """The directive of cobra's protocol: don't complete file names."""
 

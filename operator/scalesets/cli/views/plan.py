@@ -10,6 +10,7 @@ from scalesets.cli.errors import CommandError
 from scalesets.cli.program import hint
 from scalesets.engine import batches, checks, rolling, scopes
 from scalesets.engine import census as counting
+from scalesets.engine.batches import Choice
 from scalesets.engine.census import Census
 from scalesets.engine.view import (
     NONE,
@@ -65,11 +66,10 @@ class PlanView:
 
 def running(view: SetView, now: datetime) -> PlanView | None:
     """What is left of the upgrade that holds the lock, or of one that waits for approval; None when there is none."""
-    begun = [u for u in view.upgrades if u.status is not None and not u.finished]
-    upgrade = view.current_upgrade or next(iter(begun), None)
-    if upgrade is None or upgrade.finished or upgrade.status is None:
+    upgrade = _begun(view)
+    if upgrade is None or upgrade.status is None:
         return None
-    return _plan(view, upgrade, scopes.trim(view, upgrade.status, counting.take(view, now)), now)
+    return _plan(view, upgrade, scopes.trim(view, upgrade, upgrade.status, counting.take(view, now)), now)
 
 
 def hypothetical(
@@ -93,9 +93,32 @@ def next_type(view: SetView, now: datetime) -> UpgradeType:
 
 
 def batches_to_come(view: SetView, now: datetime) -> int | None:
-    """How many batches the running upgrade has yet to begin, if all goes well; None when none runs."""
-    plan = running(view, now)
-    return len(plan.batches) if plan is not None else None
+    """How many batches the running upgrade has yet to begin, if all goes well; None when none runs.
+
+    Instances that need nothing any more are counted in: to tell them takes the set's models, which displays don't read.
+    """
+    upgrade = _begun(view)
+    if upgrade is None or upgrade.status is None:
+        return None
+    return len(_choose(view, upgrade, upgrade.status, counting.take(view, now)))
+
+
+def _begun(view: SetView) -> Upgrade | None:
+    if view.current_upgrade is not None and not view.current_upgrade.finished:
+        return view.current_upgrade
+    return next((u for u in view.upgrades if u.status is not None and not u.finished), None)
+
+
+def _choose(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census) -> tuple[Choice, ...]:
+    policy = rolling.policy_for(view, upgrade.type)
+    sick_first = upgrade.type is UpgradeType.MODEL or policy.prioritize_unhealthy
+    return batches.plan(
+        view,
+        [o for o in status.scope - checks.touched(status.batches, status.scope) if o < view.replicas],
+        limit=batches.size(policy, upgrade.type, view.replicas),
+        cross_zone=policy.cross_zone,
+        unhealthy_first=census.unhealthy if sick_first else NONE,
+    )
 
 
 def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> PlanView:
@@ -103,14 +126,7 @@ def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime)
     policy = rolling.policy_for(view, upgrade.type)
     pending = status.scope - checks.touched(status.batches, status.scope)
     limit = batches.size(policy, upgrade.type, view.replicas)
-    sick_first = upgrade.type is UpgradeType.MODEL or policy.prioritize_unhealthy
-    chosen = batches.plan(
-        view,
-        pending,
-        limit=limit,
-        cross_zone=policy.cross_zone,
-        unhealthy_first=census.unhealthy if sick_first else NONE,
-    )
+    chosen = _choose(view, upgrade, status, census)
     known = [census.releases[o].image_version for o in sorted(pending) if o in census.releases]
     return PlanView(
         name=view.name,
