@@ -190,6 +190,18 @@ class ControlPlane:
         """Start the machines (again): they go on with the pods as they find them."""
         self._spawn_machines()
 
+    def launch(self, name: str, command: list[str]) -> None:
+        """Start a program beside the components: it ends with them, and its output goes to a log of that name."""
+        assert self._state is not None
+        if self._cancelled.is_set():
+            raise LocalError("the start was cancelled")
+        with uninterrupted():
+            process = spawn(command, log=self.layout.log(name), bound=self._bound, environment=components.environment())
+            self._processes[name] = process
+            if who := identify(process.pid):
+                self._state = self._state.having(name, who)
+                write_state(self.layout.state, self._state)
+
     def __enter__(self) -> ControlPlane:
         return self.start()
 
@@ -246,7 +258,7 @@ class ControlPlane:
             install.await_established(api, crds, deadline=deadline)
 
     def _spawn(self, name: str, arguments: list[str]) -> None:
-        self._launch(name, [str(self._binaries[name]), *arguments])
+        self.launch(name, [str(self._binaries[name]), *arguments])
 
     def _spawn_machines(self) -> None:
         settings = self.settings
@@ -255,20 +267,9 @@ class ControlPlane:
             *(sys.executable, "-m", "scalesets.local.machines", f"--dir={self.directory}"),
             *(f"--port={self.ports.apiserver}", f"--nodes={settings.nodes}", f"--zones={','.join(settings.zones)}"),
             *(f"--boot-min={low}", f"--boot-max={high}", f"--seed={settings.seed}"),
-            *(f"--slow={settings.slow_seconds}", f"--heartbeat={settings.node_grace_seconds / 4}"),
+            *(f"--slow={settings.slow_seconds}", f"--heartbeat={min(4.0, settings.node_grace_seconds / 4)}"),
         ]
-        self._launch("machines", command)
-
-    def _launch(self, name: str, command: list[str]) -> None:
-        assert self._state is not None
-        if self._cancelled.is_set():
-            raise LocalError("the start was cancelled")
-        with uninterrupted():
-            process = spawn(command, log=self.layout.log(name), bound=self._bound, environment=components.environment())
-            self._processes[name] = process
-            if who := identify(process.pid):
-                self._state = self._state.having(name, who)
-                write_state(self.layout.state, self._state)
+        self.launch("machines", command)
 
     def _stop(self, name: str) -> None:
         process = self._processes.pop(name)

@@ -23,8 +23,9 @@ class Settings:
     """How much later than others a container with `slow` in its image's tag gets ready."""
 
     seed: int = 0
-    node_grace_seconds: float = 16.0
-    """A machine that sends no heartbeat for this long is NotReady (Kubernetes' own default is 50 s)."""
+    node_grace_seconds: float = 50.0
+    """A machine that sends no heartbeat for this long is NotReady. Kubernetes' default: on a busy computer a shorter one
+    takes machines for lost that only wait for a processor. A test that stops a machine makes it short."""
 
     kcm_qps: int = 2000
     """--kube-api-qps of controller-manager and scheduler; at Kubernetes' default of 20, 1,000 pods take minutes."""
