@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import orjson
+
 from scalesets.kube import models
 from scalesets.kube.names import LABEL_MODEL
 from scalesets.kube.seen import Seen
@@ -100,7 +102,13 @@ def a_revision(scaleset: Obj, *extensions: Obj) -> Obj:
     """The ControllerRevision that the operator stores for the set's spec."""
     body = models.resolve(seen(scaleset, extensions=extensions)).create
     assert body is not None
-    return stored(body)
+    return stored(sent(body))
+
+
+def sent(body: Any) -> Obj:
+    """What the API server reads of a body."""
+    found: Obj = orjson.loads(orjson.dumps(body))
+    return found
 
 
 def revisions_of(*revisions: Obj) -> dict[str, Obj]:

@@ -17,6 +17,7 @@ from kube_objects import (
     an_extension,
     revisions_of,
     seen,
+    sent,
     stored,
 )
 
@@ -63,7 +64,7 @@ def resolve(scaleset, *revisions, extensions=(HEALTH, MONITOR)):
 def test_a_new_set_gets_a_revision_of_its_own():
     found = resolve(a_set(extensions=[an_extension("health")]))
 
-    body = found.create
+    body = sent(found.create)
     assert body["metadata"]["name"] == f"web-{found.name}"
     assert body["metadata"]["labels"] == {"scalesets.dev/scaleset": "web", "scalesets.dev/model": found.name}
     assert body["metadata"]["ownerReferences"][0]["uid"] == "set-uid"
@@ -141,7 +142,7 @@ def test_going_back_finds_the_older_model_again():
     first = a_set()
     one = a_revision(first)
     second = edited(settled(first, one), template=a_template(args=["x"]))
-    two = stored(resolve(second, one).create)
+    two = stored(sent(resolve(second, one).create))
 
     found = resolve(edited(settled(second, two), template=a_template()), one, two)
 

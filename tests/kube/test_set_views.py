@@ -17,6 +17,7 @@ from kube_objects import (
     at,
     revisions_of,
     seen,
+    sent,
     stored,
 )
 
@@ -173,7 +174,7 @@ def test_every_stored_model_is_there_with_its_images():
     first = a_set()
     one = a_revision(first)
     second = a_set(imageReference={"galleryImage": "mine"})
-    two = stored(models.resolve(seen(second, revisions=revisions_of(one))).create)
+    two = stored(sent(models.resolve(seen(second, revisions=revisions_of(one))).create))
     mine = an_image("3.0.0", name="mine", namespace=NAMESPACE, source="Gallery", publisher=None)
 
     view = build(second, revisions=[one, two], images=[described(mine), described(an_image("1.0.0"))])

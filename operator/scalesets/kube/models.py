@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from scalesets.engine.view import Model, ModelExtension, SetView
-from scalesets.kube import canonical, references
+from scalesets.kube import canonical, gojson, references
 from scalesets.kube.memo import Memo
 from scalesets.kube.names import CUSTOM_DATA, LABEL_MODEL, LABEL_SET, OS, Raw, owner_reference
 
@@ -44,7 +44,7 @@ _models: Memo[Model] = Memo()
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which model the set is on. ``create`` is the revision to store first; ``problem`` is why there is none."""
+    """Which model the set is on. ``create``: the revision to store first, for orjson; ``problem``: why there is none."""
 
     name: str = ""
     model: Model | None = None
@@ -85,7 +85,8 @@ def resolve(seen: Seen) -> Resolution:
             "reportsApplicationHealth": bool(found["spec"].get("reportsApplicationHealth")),
         }
     revision = _revision(scaleset, part, resolved, wanted, revisions)
-    return Resolution(model_name(revision), to_engine(revision), create=revision)
+    encoded = {**revision, "data": orjson.Fragment(gojson.dumps(revision["data"]))}
+    return Resolution(model_name(revision), to_engine(revision), create=encoded)
 
 
 def model_part(spec: Raw) -> dict[str, Any]:
