@@ -44,7 +44,7 @@ _models: Memo[Model] = Memo()
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """Which model the set is on. ``create``: the revision to store first, for orjson; ``problem``: why there is none."""
+    """Which model the set is on. ``create``: the revision to store first; ``problem``: why there is none."""
 
     name: str = ""
     model: Model | None = None
