@@ -469,6 +469,8 @@ def test_a_refused_template_touches_nothing_and_says_so() -> None:
     assert status_of(world).waiting == "TemplateRefused" and not status_of(world).batches
     assert world.versions() == {"1.0.0": 5}
     assert world.condition("TemplateRefused").message == "spec.x: Invalid value"
+    told = [e for _, e in world.events if e.reason == "TemplateRefused"]
+    assert [e.message for e in told] == ["spec.x: Invalid value"], "once, in the server's words"
     world.refused.clear()
     world.run()
     assert world.versions() == {"1.1.0": 5}

@@ -39,12 +39,12 @@ def decide(view: SetView, now: datetime) -> Decision:
     )
     after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
     dropped, expiry = history.outdated(view, now)
-    writes: list[Write] = list(begin.writes)
+    writes: list[Write] = [step.dry_run] if step.dry_run else []  # first: a refused template ends the decision unsaid
+    writes.extend(begin.writes)
     if after != stored:
         writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after)))
     if step.status is not None and view.current_upgrade is not None:
         held = view.current_upgrade
-        writes.extend([step.dry_run] if step.dry_run else [])
         writes.append(WriteUpgradeStatus(held.name, held.uid, step.status))
     writes.extend(
         ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held and u.finished and u.name != base.current_upgrade
@@ -55,7 +55,7 @@ def decide(view: SetView, now: datetime) -> Decision:
     return Decision(
         writes=tuple(writes),
         actions=(*step.actions, *plan.actions),
-        events=events,
+        events=(*events, *_new_troubles(stored, view)),
         look_again=min((t for t in times if t is not None), default=None),
         within_limit=checks.whole_set(census, policy, code=checks.BEFORE) is None,
     )
@@ -86,6 +86,13 @@ def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
     """The upgrade that the status speaks of, with the status that is about to be stored."""
     upgrade = view.current_upgrade if base.current_upgrade else None
     return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
+
+
+def _new_troubles(stored: SetStatus, view: SetView) -> tuple[Event, ...]:
+    """Trouble is told once, when its condition appears; the condition tells it as long as it lasts."""
+    known = {c.type for c in stored.conditions if c.status}
+    new = {t.kind: t.message for t in reversed(view.troubles) if t.kind.value not in known}
+    return tuple(Event(kind.value, message, warning=True) for kind, message in new.items())
 
 
 def _guard_replicas(view: SetView) -> SetView:
