@@ -1,5 +1,6 @@
 """The command line's one way to the API server: reads and writes of plain dicts through the official asyncio client.
 
+Requests go through the client's ``ApiClient`` by path: its typed methods take longer to import than a command may take.
 Every failure, of the connection or of the request, becomes a ``CommandError`` that says what, where and the mend.
 """
 
@@ -8,26 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import aiohttp
 import orjson
-from kubernetes.aio import client
 
 from scalesets.cli import kubeconfig
 from scalesets.cli.errors import CommandError, ExitCode, not_found, unreachable
 from scalesets.cli.fields import Obj, name_of, text
 from scalesets.cli.kubeconfig import Access, Where
 from scalesets.cli.snapshot import Snapshot
-from scalesets.kube.names import GROUP, LABEL_SET, VERSION
+from scalesets.kube.kinds import CLAIMS, EXTENSIONS, IMAGES, LEASES, PODS, REVISIONS, SCALE_SETS, UPGRADES, Kind
+from scalesets.kube.names import LABEL_SET
 
+BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
 FIELD_MANAGER = "kubectl-scaleset"
+JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 MOST_RETRIES, LONGEST_WAIT = 5, 5
-TIMED: dict[str, Any] = {"_request_timeout": 15.0}
-
-Request = Callable[[], Awaitable[aiohttp.ClientResponse]]
 
 
 class ConflictError(CommandError):
@@ -46,11 +49,7 @@ class Cluster:
         self.context = access.context
         self.namespace = access.namespace
         self.renew = access.renew
-        self.custom = client.CustomObjectsApi(access.api)
-        self.core = client.CoreV1Api(access.api)
-        self._apps = client.AppsV1Api(access.api)
-        self._policy = client.PolicyV1Api(access.api)
-        self._coordination = client.CoordinationV1Api(access.api)
+        self._api = access.api
 
     async def snapshot(self, name: str) -> Snapshot:
         """A scale set with its upgrades and pods, as they are now."""
@@ -60,7 +59,7 @@ class Cluster:
     async def scale_set(self, name: str) -> Obj:
         """The ScaleSet; when it is missing, the error names the ones that are there."""
         try:
-            return await self._get("scalesets", name, f'ScaleSet "{name}"')
+            return await self._get(SCALE_SETS, name)
         except CommandError as error:
             if error.exit_code is not ExitCode.NOT_FOUND:
                 raise
@@ -70,103 +69,101 @@ class Cluster:
 
     async def scale_sets(self) -> tuple[Obj, ...]:
         """All sets of the namespace."""
-        return await self._list("scalesets", self.namespace)
+        return await self._list(SCALE_SETS)
 
     async def upgrade(self, name: str) -> Obj:
         """One RollingUpgrade."""
-        return await self._get("rollingupgrades", name, f'RollingUpgrade "{name}"')
+        return await self._get(UPGRADES, name)
 
     async def upgrades(self, set_name: str) -> tuple[Obj, ...]:
         """The RollingUpgrades of a set, oldest first. Not by label: one that a user has just made has none yet."""
-        return upgrades_of(set_name, await self._list("rollingupgrades", self.namespace))
+        return upgrades_of(set_name, await self._list(UPGRADES))
 
     async def pods(self, set_name: str) -> tuple[Obj, ...]:
         """The pods of a set."""
-        call = self.core.list_namespaced_pod_without_preload_content
-        selector = f"{LABEL_SET}={set_name}"
-        return _items(await self.ask(lambda: call(self.namespace, label_selector=selector, **TIMED), "its pods"))
+        return await self._list(PODS, of_set=set_name)
 
-    async def images(self, catalog_namespace: str) -> tuple[Obj, ...]:
-        """The GalleryImages that a set of this namespace can use: its own and the catalog's."""
-        return await self._catalogue("galleryimages", catalog_namespace)
-
-    async def extensions(self, catalog_namespace: str) -> tuple[Obj, ...]:
-        """The Extensions that a set of this namespace can use."""
-        return await self._catalogue("extensions", catalog_namespace)
+    async def claims(self, set_name: str) -> tuple[Obj, ...]:
+        """The data disks of a set."""
+        return await self._list(CLAIMS, of_set=set_name)
 
     async def revisions(self, set_name: str) -> tuple[Obj, ...]:
-        """The set's models (ControllerRevisions)."""
-        call = self._apps.list_namespaced_controller_revision_without_preload_content
-        selector = f"{LABEL_SET}={set_name}"
-        return _items(await self.ask(lambda: call(self.namespace, label_selector=selector, **TIMED), "its models"))
+        """The set's models."""
+        return await self._list(REVISIONS, of_set=set_name)
+
+    async def images(self, catalog_namespace: str) -> tuple[Obj, ...]:
+        """The GalleryImages that a set of this namespace can use: its own and the catalog's, each oldest first."""
+        return await self._catalogue(IMAGES, catalog_namespace)
+
+    async def extensions(self, catalog_namespace: str) -> tuple[Obj, ...]:
+        """The Extensions that a set of this namespace can use, likewise."""
+        return await self._catalogue(EXTENSIONS, catalog_namespace)
 
     async def budgets(self) -> tuple[Obj, ...]:
         """The PodDisruptionBudgets of the namespace."""
-        call = self._policy.list_namespaced_pod_disruption_budget_without_preload_content
-        return _items(await self.ask(lambda: call(self.namespace, **TIMED), "PodDisruptionBudgets"))
-
-    async def claims(self, set_name: str) -> tuple[Obj, ...]:
-        """The data disks of a set (PersistentVolumeClaims)."""
-        call = self.core.list_namespaced_persistent_volume_claim_without_preload_content
-        selector = f"{LABEL_SET}={set_name}"
-        return _items(await self.ask(lambda: call(self.namespace, label_selector=selector, **TIMED), "its claims"))
+        return await self._list(BUDGETS)
 
     async def lease(self, namespace: str, name: str) -> Obj:
         """A Lease: who leads, and since when."""
-        call = self._coordination.read_namespaced_lease_without_preload_content
-        return _object(await self.ask(lambda: call(name, namespace, **TIMED), f'Lease "{name}"'))
+        return await self._get(LEASES, name, namespace=namespace)
 
     async def namespaces(self) -> list[str]:
         """The names of the cluster's namespaces."""
-        call = self.core.list_namespace_without_preload_content
-        return [name_of(n) for n in _items(await self.ask(lambda: call(**TIMED), "namespaces"))]
+        return [name_of(n) for n in _items(await self.ask("GET", NAMESPACES.path(), NAMESPACES.plural))]
 
-    async def create_upgrade(self, body: dict[str, Any]) -> Obj:
+    async def create_upgrade(self, body: Obj) -> Obj:
         """Create a RollingUpgrade."""
-        call = self.custom.create_namespaced_custom_object_without_preload_content
-        settings = {"field_manager": FIELD_MANAGER, "field_validation": "Strict", **TIMED}
-        return _object(
-            await self.ask(
-                lambda: call(GROUP, VERSION, self.namespace, "rollingupgrades", body, **settings), "the RollingUpgrade"
-            )
-        )
+        path = UPGRADES.path(self.namespace)
+        return _object(await self.ask("POST", path, "the RollingUpgrade", query=_AS_US, body=body))
 
-    async def patch_upgrade(self, upgrade: Obj, spec: dict[str, Any], *, as_read: bool) -> Obj:
+    async def patch_upgrade(self, upgrade: Obj, spec: Obj, *, as_read: bool) -> Obj:
         """Change fields of a RollingUpgrade's spec; with ``as_read``, ``ConflictError`` if it has changed since."""
         name = name_of(upgrade)
-        read = {key: text(upgrade, f"metadata.{key}") for key in ("uid", *(("resourceVersion",) if as_read else ()))}
-        call = self.custom.patch_namespaced_custom_object_without_preload_content
-        settings = {
-            "field_manager": FIELD_MANAGER,
-            "field_validation": "Strict",
-            "_content_type": "application/merge-patch+json",
-            **TIMED,
-        }
-        body = {"metadata": read, "spec": spec}
-        return _object(
-            await self.ask(
-                lambda: call(GROUP, VERSION, self.namespace, "rollingupgrades", name, body, **settings),
-                f'RollingUpgrade "{name}"',
-            )
-        )
+        keys = ("uid", "resourceVersion") if as_read else ("uid",)
+        body = {"metadata": {key: text(upgrade, f"metadata.{key}") for key in keys}, "spec": spec}
+        path = UPGRADES.path(self.namespace, name)
+        what = f'RollingUpgrade "{name}"'
+        return _object(await self.ask("PATCH", path, what, query=_AS_US, body=body, content=MERGE_PATCH))
 
-    async def ask(self, request: Request, what: str) -> Any:
-        """Send a request and read the JSON of its answer."""
-        return await self.read(await self.send(request), what)
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        *,
+        query: Obj | None = None,
+        body: Obj | None = None,
+        content: str = JSON,
+    ) -> Any:
+        """Send a request for ``what`` and read the JSON of its answer."""
+        return await self.read(await self.send(method, path, query=query, body=body, content=content), what)
 
-    async def send(self, request: Request) -> aiohttp.ClientResponse:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Obj | None = None,
+        body: Obj | None = None,
+        content: str = JSON,
+        within: aiohttp.ClientTimeout = TIMEOUT,
+    ) -> aiohttp.ClientResponse:
         """Send a request, and again while the server asks for that; the answer may be a refusal yet."""
-        try:
-            for _ in range(MOST_RETRIES):
-                response = await request()
-                wait = response.headers.get("Retry-After", "")
-                if response.status not in (429, 503) or not wait.isdecimal():
-                    return response
-                response.release()
-                await asyncio.sleep(min(int(wait), LONGEST_WAIT))
-            return await request()
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise self._no_connection(error) from error
+        url = f"{self.server}{path}{f'?{urlencode(query)}' if query else ''}"
+        for attempt in range(MOST_RETRIES + 1):
+            headers = {"Content-Type": content, "Accept": JSON, "User-Agent": FIELD_MANAGER}
+            try:
+                await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+                answer = await self._api.call_api(method, url, headers, body, _request_timeout=within)
+            except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+                raise self._no_connection(error) from error
+            response: aiohttp.ClientResponse = answer.response
+            wait = response.headers.get("Retry-After", "")
+            if response.status not in (429, 503) or not wait.isdecimal() or attempt == MOST_RETRIES:
+                break
+            response.release()
+            await asyncio.sleep(min(int(wait), LONGEST_WAIT))
+        return response
 
     async def read(self, response: aiohttp.ClientResponse, what: str) -> Any:
         """The JSON of an answer, or the refusal as an error. ``what`` was asked for."""
@@ -182,19 +179,19 @@ class Cluster:
             mend = "does the kubeconfig name a Kubernetes API server?"
             raise unreachable(f"{self.server} answers, but not as an API server does", mend=mend) from error
 
-    async def _get(self, plural: str, name: str, what: str) -> Obj:
-        call = self.custom.get_namespaced_custom_object_without_preload_content
-        return _object(await self.ask(lambda: call(GROUP, VERSION, self.namespace, plural, name, **TIMED), what))
+    async def _get(self, kind: Kind, name: str, *, namespace: str = "") -> Obj:
+        path = kind.path(namespace or self.namespace, name)
+        return _object(await self.ask("GET", path, f'{kind.kind} "{name}"'))
 
-    async def _list(self, plural: str, namespace: str) -> tuple[Obj, ...]:
-        call = self.custom.list_namespaced_custom_object_without_preload_content
-        return _items(await self.ask(lambda: call(GROUP, VERSION, namespace, plural, **TIMED), plural))
+    async def _list(self, kind: Kind, *, namespace: str = "", of_set: str = "") -> tuple[Obj, ...]:
+        query = {"labelSelector": f"{LABEL_SET}={of_set}"} if of_set else None
+        return _items(await self.ask("GET", kind.path(namespace or self.namespace), kind.plural, query=query))
 
-    async def _catalogue(self, plural: str, catalog_namespace: str) -> tuple[Obj, ...]:
-        own = _by_age(await self._list(plural, self.namespace))
+    async def _catalogue(self, kind: Kind, catalog_namespace: str) -> tuple[Obj, ...]:
+        own = by_age(await self._list(kind))
         if catalog_namespace in ("", self.namespace):
             return own
-        return own + _by_age(await self._list(plural, catalog_namespace))
+        return own + by_age(await self._list(kind, namespace=catalog_namespace))
 
     def _no_connection(self, error: Exception) -> CommandError:
         mend = f"is it up, and is {self.context!r} the right context? kubectl config get-contexts shows all"
@@ -225,13 +222,16 @@ class Cluster:
                 return ForbiddenError(f"not allowed: {said}", mend=mend, exit_code=ExitCode.UNREACHABLE)
             case 404 if not text(answer, "details.name"):
                 mend = "install the CRDs: kubectl apply -f crds/"
-                return CommandError(f"the cluster at {self.server} doesn't know {GROUP}/{VERSION} {what}", mend=mend)
+                return CommandError(f"the cluster at {self.server} doesn't know scale sets ({what})", mend=mend)
             case 404:
                 return not_found(f'no {what} in namespace "{self.namespace}"')
             case 409 if text(answer, "reason") == "Conflict":
                 return ConflictError(f"{what} was changed by somebody else at the same time", mend="try again")
             case _:
                 return CommandError(f"the API server refuses {what}: {said}")
+
+
+_AS_US = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 
 
 @contextlib.asynccontextmanager
@@ -246,10 +246,11 @@ async def connect(where: Where) -> AsyncIterator[Cluster]:
 
 def upgrades_of(set_name: str, upgrades: Iterable[Obj]) -> tuple[Obj, ...]:
     """Those of one set, the oldest first."""
-    return _by_age(u for u in upgrades if text(u, "spec.scaleSet") == set_name)
+    return by_age(u for u in upgrades if text(u, "spec.scaleSet") == set_name)
 
 
-def _by_age(objects: Iterable[Obj]) -> tuple[Obj, ...]:
+def by_age(objects: Iterable[Obj]) -> tuple[Obj, ...]:
+    """The oldest first."""
     return tuple(sorted(objects, key=lambda o: (text(o, "metadata.creationTimestamp"), name_of(o))))
 
 

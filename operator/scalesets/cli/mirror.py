@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
-from typing import Any
 
 import aiohttp
 import orjson
 
-from scalesets.cli.cluster import TIMED, Cluster, upgrades_of
+from scalesets.cli.cluster import Cluster, upgrades_of
 from scalesets.cli.errors import CommandError, not_found
 from scalesets.cli.fields import Obj, name_of, text
 from scalesets.cli.snapshot import Snapshot
-from scalesets.kube.names import GROUP, LABEL_SET, VERSION
+from scalesets.kube.kinds import PODS, SCALE_SETS, UPGRADES, Kind
+from scalesets.kube.names import LABEL_SET
 
 # The server ends a watch after so many seconds and it is begun anew: one whose connection died would else be silent.
 WATCH_SECONDS = 240
@@ -61,41 +61,29 @@ async def follow(
 
 
 def _mirrors(cluster: Cluster, name: str, changed: asyncio.Event) -> tuple[Mirror, Mirror, Mirror]:
-    custom = cluster.custom.list_namespaced_custom_object_without_preload_content
-    pods = cluster.core.list_namespaced_pod_without_preload_content
-    namespace = cluster.namespace
-    own: dict[str, Any] = {"field_selector": f"metadata.name={name}"}
-    labelled: dict[str, Any] = {"label_selector": f"{LABEL_SET}={name}"}
     return (
-        Mirror(cluster, lambda **kw: custom(GROUP, VERSION, namespace, "scalesets", **own, **kw), "scalesets", changed),
-        Mirror(
-            cluster, lambda **kw: custom(GROUP, VERSION, namespace, "rollingupgrades", **kw), "rollingupgrades", changed
-        ),
-        Mirror(cluster, lambda **kw: pods(namespace, **labelled, **kw), "its pods", changed),
+        Mirror(cluster, SCALE_SETS, {"fieldSelector": f"metadata.name={name}"}, changed),
+        Mirror(cluster, UPGRADES, {}, changed),
+        Mirror(cluster, PODS, {"labelSelector": f"{LABEL_SET}={name}"}, changed),
     )
 
 
 class Mirror:
     """The objects of one kind by name, and in ``lost`` what keeps them from being up to date."""
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        call: Callable[..., Awaitable[aiohttp.ClientResponse]],
-        what: str,
-        changed: asyncio.Event,
-    ) -> None:
+    def __init__(self, cluster: Cluster, kind: Kind, query: dict[str, str], changed: asyncio.Event) -> None:
         self.objects: dict[str, Obj] = {}
         self.lost = ""
         self._cluster = cluster
-        self._call = call
-        self._what = what
+        self._path = kind.path(cluster.namespace)
+        self._what = kind.plural
+        self._query = query
         self._changed = changed
         self._version = ""
 
     async def fill(self) -> None:
         """Read them all."""
-        answer = await self._cluster.ask(lambda: self._call(**TIMED), self._what)
+        answer = await self._cluster.ask("GET", self._path, self._what, query=self._query)
         self.objects = {name_of(o): o for o in answer.get("items") or ()}
         self._version = text(answer, "metadata.resourceVersion")
         self.lost = ""
@@ -120,9 +108,9 @@ class Mirror:
 
     async def _watch(self) -> None:
         """Until the server ends it, or says that our version is too old."""
-        timeout = WATCH_SECONDS + 30.0
-        settings = {"watch": True, "resource_version": self._version, "timeout_seconds": WATCH_SECONDS}
-        response = await self._cluster.send(lambda: self._call(**settings, _request_timeout=timeout))
+        query = {"watch": "1", "resourceVersion": self._version, "timeoutSeconds": str(WATCH_SECONDS), **self._query}
+        within = aiohttp.ClientTimeout(total=WATCH_SECONDS + 30, sock_connect=5)
+        response = await self._cluster.send("GET", self._path, query=query, within=within)
         if response.status >= 400:
             await self._cluster.read(response, self._what)
         async with response:
