@@ -262,14 +262,13 @@ def test_releases_of_one_model_differ_in_image_and_labels():
     assert [b["metadata"]["labels"]["scalesets.dev/image-version"] for b in (old, new)] == ["1.0.0", "2.0.0"]
 
 
-def test_a_dry_run_goes_under_a_name_of_the_servers():
+def test_a_dry_run_goes_under_a_name_of_its_own():
     scaleset = a_set(serviceName="web")
     template = Template(scaleset, a_revision(scaleset), zones_backed=False)
     release, images = Release("1.0.0", "abc"), Images((("os", "o"),))
 
     body = template.dry_run(2, release, images)
 
-    assert "name" not in body["metadata"]
-    assert body["metadata"]["generateName"] == "web-2-dry-run-"
+    assert body["metadata"]["name"] == "web-2-dry-run"
     assert body["spec"] == template.build(2, release, images)["spec"]
     assert template.build(2, release, images)["metadata"]["name"] == "web-2"

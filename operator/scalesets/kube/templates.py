@@ -97,11 +97,13 @@ class Template:
         }
 
     def dry_run(self, ordinal: int, release: Release, images: Images) -> dict[str, Any]:
-        """The same pod under a name that the server makes up, to ask whether it would be taken."""
+        """The same pod under a name of its own, to ask whether it would be taken.
+
+        The name is always the same: it stands in the server's words, and so in a condition.
+        """
         body = self.build(ordinal, release, images)
-        metadata = dict(body["metadata"])
-        metadata["generateName"] = f"{metadata.pop('name')}-dry-run-"
-        return {**body, "metadata": metadata}
+        metadata = body["metadata"]
+        return {**body, "metadata": {**metadata, "name": f"{metadata['name']}-dry-run"}}
 
     def _shared_metadata(self, release: Release) -> dict[str, Any]:
         metadata = self._data["template"].get("metadata") or {}

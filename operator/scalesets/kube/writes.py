@@ -198,7 +198,7 @@ class _Run:
             if refuses_template(refusal):
                 troubles.note(TroubleKind.TEMPLATE_REFUSED, refusal.message, utc_now(), model=release.model)
                 return Result.TROUBLE
-            if refusal.outcome in (Outcome.QUOTA, Outcome.INVALID):
+            if refusal.outcome in (Outcome.QUOTA, Outcome.INVALID, Outcome.EXISTS):
                 return Result.DONE  # no verdict on the template
             raise
         if troubles:
