@@ -344,11 +344,12 @@ def test_what_makes_a_model_impossible_is_said(spec, reason, words):
     assert reason in models.PROBLEMS
 
 
-def test_a_model_that_was_impossible_when_its_generation_was_observed_is_made_later():
+@pytest.mark.parametrize("told", ["Ready", "Reconciling", "Stalled"])
+def test_a_model_that_was_impossible_when_its_generation_was_observed_is_made_later(told):
     before = a_set()
     revision = a_revision(before)
     after = edited(before, extensions=[an_extension("late")])
-    problem = [{"type": "Reconciling", "status": "True", "reason": "ExtensionNotFound"}]
+    problem = [{"type": told, "status": "True", "reason": "ExtensionNotFound"}]
     after = {**after, "status": {**settled(after, revision)["status"], "conditions": problem}}
 
     found = resolve(after, revision, extensions=(a_published_extension("late"),))

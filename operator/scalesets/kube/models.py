@@ -37,7 +37,9 @@ EXTENSION_ORDER = "ExtensionOrder"
 NAME_TAKEN = "NameTaken"
 NO_OS_CONTAINER = "NoOSContainer"
 PROBLEMS = frozenset({EXTENSION_NOT_FOUND, EXTENSION_ORDER, NAME_TAKEN, NO_OS_CONTAINER})
-"""Reasons for which a set has no model; they stand in its condition Reconciling."""
+"""Reasons for which a set has no model."""
+TELLING = frozenset({"Ready", "Reconciling", "Stalled"})
+"""The conditions in which they stand."""
 
 _models: Memo[Model] = Memo()
 
@@ -208,7 +210,7 @@ def _found(revision: Raw) -> Resolution:
 
 def _had_problem(status: Raw) -> bool:
     """Whether the generation that was observed had no model: then the recorded one is that of an earlier generation."""
-    return any(c.get("reason") in PROBLEMS for c in status.get("conditions") or () if c["type"] == "Reconciling")
+    return any(c.get("reason") in PROBLEMS for c in status.get("conditions") or () if c["type"] in TELLING)
 
 
 def _problem(part: Raw) -> tuple[str, str] | None:
