@@ -33,7 +33,7 @@ class ApiError(Exception):
 class Api:
     """One keep-alive connection to the API server; not for use by several threads at once."""
 
-    def __init__(self, *, port: int, pki: Pki, client: KeyPair | None = None, timeout: float = 10.0) -> None:
+    def __init__(self, *, port: int, pki: Pki, client: KeyPair | None = None, timeout: float = 30.0) -> None:
         pair = client or pki.admin
         context = ssl.create_default_context(cafile=str(pki.authority))
         context.load_cert_chain(pair.certificate, pair.key)

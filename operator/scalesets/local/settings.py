@@ -24,8 +24,8 @@ class Settings:
 
     seed: int = 0
     node_grace_seconds: float = 50.0
-    """A machine that sends no heartbeat for this long is NotReady. Kubernetes' default: on a busy computer a shorter one
-    takes machines for lost that only wait for a processor. A test that stops a machine makes it short."""
+    """A machine that sends no heartbeat for this long is NotReady. Kubernetes' default: on a busy computer a shorter
+    one takes machines for lost that only wait for a processor. A test that stops a machine makes it short."""
 
     kcm_qps: int = 2000
     """--kube-api-qps of controller-manager and scheduler; at Kubernetes' default of 20, 1,000 pods take minutes."""

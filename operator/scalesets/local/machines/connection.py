@@ -53,6 +53,7 @@ class Connection:
         self._writes = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._context, keepalive_timeout=120),
             timeout=aiohttp.ClientTimeout(total=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept-Encoding"),
             auto_decompress=False,
         )
