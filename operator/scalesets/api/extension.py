@@ -26,7 +26,7 @@ class ExtensionSpec(Model):
     """Its container's readiness is the application health of the instance."""
     container: ExtensionContainer = Field(default={})
     """The sidecar, a container without name and image. Its start-up probe takes at most 300 s in all and must not ask
-    the application. An edit reaches instances at their next replacement only."""
+    the application. An edit reaches a scale set with its next model."""
     image_pull_secrets: PullSecrets = ()
     """Secrets to pull the images with, in the namespace of the set."""
     versions: PublishedVersions = ()
