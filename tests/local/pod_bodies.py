@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from scalesets.local.machines.containers import Container
 from scalesets.local.machines.faults import Mode
-from scalesets.local.machines.lifecycle import Container, Pod, Tempo
+from scalesets.local.machines.lifecycle import Pod, Tempo
 
 JsonObject = dict[str, Any]
 

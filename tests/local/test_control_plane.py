@@ -81,14 +81,24 @@ def test_two_at_once_dont_disturb_each_other_and_nothing_is_left(
 
         with pytest.raises(LocalError, match=r"already runs in .*second: use it, end it with"):
             bare(tmp_path / "second", binaries).start()
+        bare(tmp_path / "second", binaries).stop()
         second.restart_apiserver()
         with second.api() as api:
             assert api.get("/api/v1/namespaces/only-here")["metadata"]["name"] == "only-here"
 
     assert not any(map(is_alive, state.processes.values()))
-    assert sorted(path.name for path in (tmp_path / "second").iterdir()) == ["lock", "logs"]
+    assert sorted(path.name for path in (tmp_path / "second").iterdir()) == ["logs", "scalesets-local.lock"]
     with control_plane.api() as api, pytest.raises(ApiError, match="only-here"):
         api.get("/api/v1/namespaces/only-here")
+
+
+def test_a_directory_with_other_things_in_it_is_left_alone(binaries: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+
+    with pytest.raises(LocalError, match="is not empty and no control plane's: name a new directory"):
+        bare(tmp_path, binaries).start()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["logs"]
 
 
 def test_a_port_that_was_taken_meanwhile_is_chosen_again(binaries: dict[str, Path], tmp_path: Path) -> None:

@@ -141,6 +141,7 @@ class ControlPlane:
         """Start everything and wait until it is usable; a failure or an interrupt leaves nothing behind."""
         self._binaries = self._binaries or find_binaries(Progress(self._say))
         self.directory.mkdir(parents=True, exist_ok=True)
+        _must_be_ours(self.layout)
         with _locked(self.layout):
             if (state := read_state(self.layout.state)) and any(map(is_alive, state.processes.values())):
                 raise LocalError(
@@ -162,7 +163,6 @@ class ControlPlane:
 
     def stop(self) -> None:
         """End everything and wait until it is gone; its data goes too, the logs stay (unless temporary)."""
-        self._cancelled.set()
         self._end_all()
         if self._temporary:
             shutil.rmtree(self.directory, ignore_errors=True)
@@ -307,21 +307,23 @@ class ControlPlane:
                 raise LocalError(f"{name} ended with {code}; {self.layout.log(name)} ends so:\n{tail}")
 
     def _end_all(self) -> None:
-        who = list(self._state.processes.values()) if self._state else []
+        if self._state is None:
+            return  # it never started: what runs in the directory is somebody else's
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
         for process in self._processes.values():
             process.wait()
-        left = end(who)
+        left = end(self._state.processes.values())
         self._processes.clear()
+        self._state = None
         _clean(self.layout, left)
 
 
 def stop_in(directory: Path) -> list[str]:
     """End what `state.json` in a directory names, wait for it, and return the names of what had still run."""
     layout = Layout(directory.resolve())
-    if not layout.directory.is_dir():
+    if not layout.lock.exists():
         return []
     with _locked(layout):
         state = read_state(layout.state)
@@ -342,6 +344,12 @@ def _clean(layout: Layout, left: list[ProcessIdentity]) -> None:
     layout.operator_kubeconfig.unlink(missing_ok=True)
     for gone in (layout.data, layout.configuration, layout.directory / "pki"):
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def _must_be_ours(layout: Layout) -> None:
+    """Refuse a directory with other things in it: a start and an end delete what they know by name."""
+    if not layout.lock.exists() and any(layout.directory.iterdir()):
+        raise LocalError(f"{layout.directory} is not empty and no control plane's: name a new directory with --dir")
 
 
 class _PortTakenError(Exception):

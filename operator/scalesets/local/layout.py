@@ -31,8 +31,8 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Held while `up` or `down` is at work."""
-        return self.directory / "lock"
+        """Held while `up` or `down` is at work; it also marks the directory as a control plane's."""
+        return self.directory / "scalesets-local.lock"
 
     @property
     def logs(self) -> Path:

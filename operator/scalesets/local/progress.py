@@ -65,8 +65,8 @@ class TerminalProgress(Progress):
     @contextlib.contextmanager
     def step(self, title: str, *, total: float | None = None, bytewise: bool = False) -> Iterator[Step]:
         """Show one piece of work."""
-        amount = DownloadColumn() if bytewise else MofNCompleteColumn()
-        columns = (TextColumn("{task.description}"), BarColumn(), amount, TimeElapsedColumn())
+        amount = [DownloadColumn()] if bytewise else [MofNCompleteColumn()] if total else []
+        columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeElapsedColumn())
         with RichProgress(*columns, console=self._console, transient=True) as bars:
             task = bars.add_task(title, total=total)
             yield Step(lambda step: bars.update(task, completed=step.done, total=step.total), total)

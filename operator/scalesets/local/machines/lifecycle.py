@@ -15,49 +15,22 @@ Times are seconds since the epoch, passed in by the caller, who also draws the r
 
 from __future__ import annotations
 
-import calendar
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from enum import Enum, auto
-from functools import lru_cache
 from typing import Any
 
+from scalesets.local.machines.containers import Container, Ended, Kind, State, Step, containers_of
 from scalesets.local.machines.faults import Mode
+from scalesets.local.machines.statuses import (
+    condition,
+    container_status,
+    container_statuses,
+    parse_time,
+    restore,
+    time_text,
+)
 
 JsonObject = dict[str, Any]
-
-_DEFAULT_PERIOD = 10.0
-_FALSE_READY_WITHOUT_PROBES = 1.0
-_MAIN = "os"
-_CREATING = "ContainerCreating"
-
-
-class Kind(Enum):
-    """What a container is to its pod."""
-
-    INIT = auto()
-    SIDECAR = auto()
-    MAIN = auto()
-
-
-class State(Enum):
-    """As in a container's status."""
-
-    WAITING = auto()
-    RUNNING = auto()
-    TERMINATED = auto()
-
-
-class Step(Enum):
-    """What comes next for a container, when its time has come."""
-
-    START = auto()
-    READY = auto()
-    COMPLETE = auto()
-    RESTART = auto()
-    REPLACE = auto()
-    TRUTH = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,59 +42,6 @@ class Tempo:
     slow_seconds: float
     crash_backoff_seconds: float = 1.0
     crash_backoff_limit: float = 60.0
-
-
-@dataclass(slots=True)
-class Ended:
-    """How a former container of this name ended."""
-
-    container_id: str
-    exit_code: int
-    started_at: float
-    finished_at: float
-
-
-@dataclass(slots=True)
-class Container:
-    """One container of a pod: what it is, and how it stands."""
-
-    name: str
-    kind: Kind
-    image: str
-    main: bool
-    startup_budget: float | None
-    """How long its start-up probe may fail; None without one."""
-    false_ready_seconds: float
-    initial_delay: float
-    state: State = State.WAITING
-    reason: str = _CREATING
-    container_id: str = ""
-    started_at: float = 0.0
-    started: bool = False
-    ready: bool = False
-    restarts: int = 0
-    crashes: int = 0
-    ended: Ended | None = None
-    mode: Mode = Mode.GOOD
-    step: Step | None = None
-    due: float = 0.0
-    next_image: str = ""
-
-    def plan(self, step: Step | None, due: float = 0.0) -> None:
-        """Set what comes next."""
-        self.step, self.due = step, due
-
-    @property
-    def untouched(self) -> bool:
-        """Whether nothing was tried with it yet."""
-        return self.state is State.WAITING and self.reason == _CREATING and self.ended is None
-
-    @property
-    def done(self) -> bool:
-        """Whether the next init container may start."""
-        if self.kind is Kind.INIT:
-            return self.state is State.TERMINATED and self.ended is not None and self.ended.exit_code == 0
-        return self.started
 
 
 class Pod:
@@ -174,7 +94,7 @@ class Pod:
         self.mode_of = mode_of
         self.restarts_containers: bool = spec.get("restartPolicy", "Always") != "Never"
         self.gates: list[str] = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
-        self.containers = list(_containers(spec))
+        self.containers = list(containers_of(spec))
         self.failed = False
         self.gates_open = not self.gates
         self.since = now
@@ -409,36 +329,23 @@ class Pod:
 
     def _adopt(self, status: JsonObject, now: float) -> None:
         """Go on with a pod as its status says: the machines were started again."""
-        seen = {each["name"]: each for key in _STATUS_KEYS for each in status.get(key) or ()}
-        self.since = _parse(status.get("startTime")) or now
+        self.since = parse_time(status.get("startTime")) or now
         self.ip = status.get("podIP") or self.ip
         self.failed = status.get("phase") in ("Failed", "Succeeded")
+        known = container_statuses(status)
         for container in self.containers:
-            if (known := seen.get(container.name)) is None:
+            if container.name not in known:
                 continue
             patched = container.image
-            container.image = known["image"]
-            container.restarts = known["restartCount"]
-            container.container_id = known.get("containerID") or ""
-            container.started = bool(known.get("started"))
-            container.ready = bool(known["ready"])
-            container.ended = _ended(known)
-            state = known.get("state") or {}
-            if "running" in state:
-                container.state, container.reason = State.RUNNING, ""
-                container.started_at = _parse(state["running"].get("startedAt")) or now
-                if not container.ready:
-                    container.mode = self.mode_of(self, container)
-                    self._run(container, container.mode, now)
-            elif "terminated" in state:
-                container.state, container.reason = State.TERMINATED, ""
-            else:
-                container.reason = (state.get("waiting") or {}).get("reason") or _CREATING
-                if container.reason == "CrashLoopBackOff":
-                    container.mode = Mode.CRASH
-                    container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
-                elif container.reason == "ImagePullBackOff":
-                    container.mode = Mode.MISSING
+            restore(container, known[container.name], now=now)
+            if container.state is State.RUNNING and not container.ready:
+                container.mode = self.mode_of(self, container)
+                self._run(container, container.mode, now)
+            elif container.reason == "CrashLoopBackOff":
+                container.mode = Mode.CRASH
+                container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
+            elif container.reason == "ImagePullBackOff":
+                container.mode = Mode.MISSING
             if patched != container.image:
                 self.set_image(container.name, patched, now)
 
@@ -452,13 +359,12 @@ class Pod:
             self.was_initialized, self.changed_at = initialized, now
         if ready is not self.was_ready:
             self.was_ready, self.ready_since = ready, now
-        since, moved, readied = _time(self.since), _time(self.changed_at), _time(self.ready_since)
-        not_ready: JsonObject = {}
-        if not ready:
+        since, moved, readied = time_text(self.since), time_text(self.changed_at), time_text(self.ready_since)
+        unready: dict[str, str] = {}
+        if not self._containers_ready:
             names = [each.name for each in self.containers if not each.ready and each.kind is not Kind.INIT]
-            not_ready = {"reason": "ContainersNotReady", "message": f"containers with unready status: {names}"}
-            if not names:
-                not_ready = {"reason": "ReadinessGatesNotReady", "message": "a readiness gate is not open"}
+            unready = {"reason": "ContainersNotReady", "message": f"containers with unready status: {names}"}
+        closed = {"reason": "ReadinessGatesNotReady", "message": "a readiness gate is not open"}
         status: JsonObject = {
             "phase": self._phase(),
             "observedGeneration": self.generation,
@@ -468,16 +374,16 @@ class Pod:
             "podIPs": [{"ip": self.ip}],
             "startTime": since,
             "conditions": [
-                _condition("PodReadyToStartContainers", not self.failed, since),
-                _condition("Initialized", initialized, moved),
-                _condition("ContainersReady", self._containers_ready, readied, **not_ready),
-                _condition("Ready", ready, readied, **not_ready),
+                condition("PodReadyToStartContainers", not self.failed, since),
+                condition("Initialized", initialized, moved),
+                condition("ContainersReady", self._containers_ready, readied, **unready),
+                condition("Ready", ready, readied, **(unready or ({} if ready else closed))),
             ],
-            "containerStatuses": [_container_status(each) for each in self.containers if each.kind is Kind.MAIN],
+            "containerStatuses": [container_status(each) for each in self.containers if each.kind is Kind.MAIN],
         }
         if self.containers[0].kind is not Kind.MAIN:
             status["initContainerStatuses"] = [
-                _container_status(each) for each in self.containers if each.kind is not Kind.MAIN
+                container_status(each) for each in self.containers if each.kind is not Kind.MAIN
             ]
         if self.failed:
             status["reason"] = "Terminated"
@@ -491,119 +397,3 @@ class Pod:
         if any(each.state is State.WAITING and each.ended is None for each in mains):
             return "Pending"
         return "Running"
-
-
-_STATUS_KEYS = ("initContainerStatuses", "containerStatuses")
-
-
-def _containers(spec: JsonObject) -> Iterator[Container]:
-    for body in spec.get("initContainers") or ():
-        yield _container(body, Kind.SIDECAR if body.get("restartPolicy") == "Always" else Kind.INIT, main=False)
-    named = any(body["name"] == _MAIN for body in spec["containers"])
-    for index, body in enumerate(spec["containers"]):
-        yield _container(body, Kind.MAIN, main=body["name"] == _MAIN if named else index == 0)
-
-
-def _container(body: JsonObject, kind: Kind, *, main: bool) -> Container:
-    startup, readiness = body.get("startupProbe"), body.get("readinessProbe")
-    probe = startup or readiness
-    return Container(
-        name=body["name"],
-        kind=kind,
-        image=body["image"],
-        main=main,
-        startup_budget=_budget(startup) if startup else None,
-        false_ready_seconds=_period(probe) if probe else _FALSE_READY_WITHOUT_PROBES,
-        initial_delay=max((each.get("initialDelaySeconds") or 0 for each in (startup, readiness) if each), default=0),
-    )
-
-
-def _period(probe: JsonObject) -> float:
-    return float(probe.get("periodSeconds") or _DEFAULT_PERIOD)
-
-
-def _budget(probe: JsonObject) -> float:
-    return float(probe.get("initialDelaySeconds") or 0) + _period(probe) * (probe.get("failureThreshold") or 3)
-
-
-def _container_status(container: Container) -> JsonObject:
-    state: JsonObject
-    if container.state is State.RUNNING:
-        state = {"running": {"startedAt": _time(container.started_at)}}
-    elif container.state is State.TERMINATED and container.ended is not None:
-        state = {"terminated": _terminated(container.ended)}
-    else:
-        state = {"waiting": {"reason": container.reason, **_message(container)}}
-    status: JsonObject = {
-        "name": container.name,
-        "image": container.image,
-        "imageID": _image_id(container.image) if container.container_id else "",
-        "ready": container.ready,
-        "started": container.started,
-        "restartCount": container.restarts,
-        "state": state,
-    }
-    if container.container_id:
-        status["containerID"] = container.container_id
-    if container.ended is not None and container.state is not State.TERMINATED:
-        status["lastState"] = {"terminated": _terminated(container.ended)}
-    return status
-
-
-def _message(container: Container) -> JsonObject:
-    if container.reason == "ImagePullBackOff":
-        return {"message": f'Back-off pulling image "{container.image}": ErrImagePull: not found'}
-    if container.reason == "CrashLoopBackOff":
-        return {"message": f"back-off restarting failed container {container.name}"}
-    return {}
-
-
-def _terminated(ended: Ended) -> JsonObject:
-    return {
-        "exitCode": ended.exit_code,
-        "reason": "Completed" if ended.exit_code == 0 else "Error",
-        "startedAt": _time(ended.started_at),
-        "finishedAt": _time(ended.finished_at),
-        "containerID": ended.container_id,
-    }
-
-
-def _ended(known: JsonObject) -> Ended | None:
-    terminated = (known.get("state") or {}).get("terminated") or (known.get("lastState") or {}).get("terminated")
-    if not terminated:
-        return None
-    return Ended(
-        terminated.get("containerID") or "",
-        terminated["exitCode"],
-        _parse(terminated.get("startedAt")) or 0.0,
-        _parse(terminated.get("finishedAt")) or 0.0,
-    )
-
-
-def _condition(kind: str, holds: bool, since: str, **why: str) -> JsonObject:
-    condition: JsonObject = {"type": kind, "status": "True" if holds else "False", "lastTransitionTime": since}
-    condition["reason"], condition["message"] = why.get("reason"), why.get("message")  # null takes a former one away
-    return condition
-
-
-@lru_cache(maxsize=4096)
-def _image_id(image: str) -> str:
-    """Return a digest that does not depend on the tag: a new version may well be the same bytes."""
-    name = image.partition("@")[0]
-    head, slash, last = name.rpartition("/")
-    return f"{head}{slash}{last.partition(':')[0]}@sha256:{'0' * 64}"
-
-
-def _time(seconds: float) -> str:
-    return _format(int(seconds))
-
-
-@lru_cache(maxsize=1024)
-def _format(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def _parse(text: str | None) -> float | None:
-    if not text:
-        return None
-    return float(calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ")))

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalesets.local.machines.connection import STRATEGIC_PATCH, Connection
+from scalesets.local.machines.containers import Container
 from scalesets.local.machines.faults import Mode, Rule, Steering, Target, mode_of
-from scalesets.local.machines.lifecycle import Container, Pod, Tempo
+from scalesets.local.machines.lifecycle import Pod, Tempo
 
 JsonObject = dict[str, Any]
 
