@@ -126,6 +126,16 @@ def test_no_kubeconfig(scalesets: Run, tmp_path: Path) -> None:
     assert f"no kubeconfig at {tmp_path}/.kube/config" in result.stderr
 
 
+def test_the_kubeconfig_of_a_local_control_plane_is_pointed_out(
+    scalesets: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".local").mkdir()
+    (tmp_path / ".local" / "kubeconfig").touch()
+
+    assert "set KUBECONFIG=.local/kubeconfig" in scalesets("status", "web").stderr
+
+
 def test_a_context_that_is_not_there(scalesets: Run, tmp_path: Path) -> None:
     result = scalesets("status", "web", "--kubeconfig", a_kubeconfig(tmp_path), "--context", "elsewhere")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cli.scenes import MODEL, NEW, NOW, OLD, a_set, before
+from cli.scenes import MODEL, NEW, NOW, OLD, a_set
 from scalesets.cli import options, output, words
 from scalesets.cli.errors import CommandError, ExitCode
 from scalesets.cli.render.shapes import fit
@@ -211,10 +211,28 @@ def test_a_failed_instance_that_was_put_back() -> None:
     assert instance.standing is Standing.PENDING
 
 
+def test_an_instance_that_failed_and_stays_is_unhealthy_not_starting() -> None:
+    scene = a_set(replicas=5).on(OLD).upgrading_to(NEW, done=1, running=False).starting(0)
+    scene.upgrades[0]["status"]["batches"][0] |= {"failed": "0", "outcome": "Failed"}
+    scene.upgrades[0]["status"]["runningStatus"]["code"] = "Faulted"
+
+    instance = instances.read(scene.snapshot())[0]
+
+    assert (instance.status, instance.standing) == ("NotReady", Standing.UNHEALTHY)
+    assert instance.notes == ("failed in web-os-7f3c2a10",)
+
+
+def test_who_takes_longer_than_the_health_timeout_is_not_starting_any_more() -> None:
+    scene = a_set(replicas=2).on(OLD).starting(0, seconds=250).starting(1, seconds=350)
+
+    assert [i.status for i in instances.read(scene.snapshot())] == ["Starting", "NotReady"]
+    scene.spec["upgradePolicy"]["rollingUpgradePolicy"] = {"healthTimeout": "PT4M"}
+    assert [i.status for i in instances.read(scene.snapshot())] == ["NotReady", "NotReady"]
+
+
 def test_objects_of_another_version_are_read_as_far_as_they_go() -> None:
     scene = a_set(replicas=2).on(OLD)
     scene.status["instances"] = [{"ordinals": "what?"}]
     scene.upgrades = [{"metadata": {"name": "web-os-1"}, "spec": {}, "status": {"scope": "?", "batches": [{}]}}]
 
     assert len(instances.read(scene.snapshot())) == 2
-    assert before(seconds=1)

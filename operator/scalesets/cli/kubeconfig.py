@@ -54,7 +54,7 @@ async def load(where: Where) -> Access:
     paths = [path for path in where.paths if path.exists()]
     shown = ", ".join(str(path) for path in where.paths)
     if not paths:
-        raise unreachable(f"no kubeconfig at {shown}", mend="set KUBECONFIG or give --kubeconfig FILE")
+        raise unreachable(f"no kubeconfig at {shown}", mend=f"set KUBECONFIG{_local()} or give --kubeconfig FILE")
     known = contexts(where)
     if where.context and where.context not in known:
         mend = f"there are: {', '.join(known)}" if known else "it names no contexts at all"
@@ -104,6 +104,11 @@ def contexts(where: Where) -> list[str]:
             if isinstance(entry, dict) and "name" in entry:
                 found[str(entry["name"])] = None
     return list(found)
+
+
+def _local() -> str:
+    """The kubeconfig of a local control plane, where one was started here."""
+    return "=.local/kubeconfig" if Path(".local/kubeconfig").exists() else ""
 
 
 @contextlib.contextmanager

@@ -251,7 +251,7 @@ def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
         return
     listed = words.listing(names(view.name, sick))
     if checks.whole_set(census, policy, code=checks.BEFORE, ignored=census.unhealthy - sick) is None:
-        yield Finding(Weight.NOTE, "SomeUnhealthy", f"{told}: {listed}")
+        yield Finding(Weight.NOTE, "SomeUnhealthy", f"{told}: {listed}", hint("instances", view.name))
         return
     numbers = " ".join(str(o) for o in sorted(sick)[:5])
     cure = f"heal them, raise maxUnhealthyInstancePercent, or {hint('update-instances', view.name, numbers)}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import Enum
 
 from scalesets.cli.fields import (
@@ -22,6 +22,7 @@ from scalesets.cli.views import pods, upgrades
 from scalesets.cli.views.pods import PodState
 from scalesets.cli.views.upgrades import UpgradeView
 from scalesets.engine import ordinals, placement
+from scalesets.kube import times
 from scalesets.kube.names import (
     ANNOTATION_PENDING,
     ANNOTATION_PROTECT,
@@ -91,6 +92,8 @@ def read(snapshot: Snapshot) -> tuple[InstanceView, ...]:
         scale_set=scale_set,
         upgrade=upgrade,
         goal=goal(scale_set, upgrade),
+        failed=_failed(snapshot),
+        new_since=snapshot.now - health_timeout(scale_set),
         protected=protected(scale_set),
         replicas=replicas,
     )
@@ -144,11 +147,13 @@ class _Look:
     scale_set: Obj
     upgrade: UpgradeView | None
     goal: Goal
+    failed: Mapping[int, str]  # by the newest upgrade that touched it: its name
+    new_since: datetime  # who is younger may be starting still
     protected: frozenset[int]
     replicas: int
 
     def at(self, ordinal: int, pod: Obj | None, recorded: Obj | None) -> InstanceView:
-        state = pods.describe(pod)
+        state = self._state(ordinal, pod)
         version = label(pod, LABEL_IMAGE_VERSION) if pod else text(recorded, "imageVersion")
         model = label(pod, LABEL_MODEL) if pod else text(recorded, "model")
         healthy = state.word == "Ready"
@@ -182,8 +187,16 @@ class _Look:
             ip=text(pod, "status.podIP"),
             batch=self._batch_of(ordinal),
             protected=is_protected,
-            notes=tuple(self._notes(ordinal, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
+            notes=tuple(self._notes(ordinal, state, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
         )
+
+    def _state(self, ordinal: int, pod: Obj | None) -> PodState:
+        """The pod's state; one that failed, or takes longer than healthTimeout, isn't starting any more."""
+        state = pods.describe(pod)
+        late = state.since is not None and state.since < self.new_since
+        if state.word == "Starting" and (late or ordinal in self.failed):
+            return replace(state, word="NotReady", sick=True)
+        return state
 
     def _standing(self, state: PodState, *, in_work: bool, on_goal: bool, new: bool) -> Standing:
         if in_work:
@@ -209,7 +222,7 @@ class _Look:
             return None
         return next((b.number for b in reversed(self.upgrade.batches) if ordinal in b.members), None)
 
-    def _notes(self, ordinal: int, in_work: bool, is_protected: bool, pending: str) -> list[str]:
+    def _notes(self, ordinal: int, state: PodState, in_work: bool, is_protected: bool, pending: str) -> list[str]:
         notes: list[str] = []
         upgrade = self.upgrade
         if ordinal >= self.replicas:
@@ -226,11 +239,34 @@ class _Look:
                 notes.append(f"batch {batch.number}" if in_work else f"batch {batch.number} done")
             elif ordinal in upgrade.scope:
                 notes.append("to come")
+        elif ordinal in self.failed and state.word != "Ready":
+            notes.append(f"failed in {self.failed[ordinal]}")
         if is_protected:
             notes.append("protected")
         if pending:
             notes.append(f"awaits approval for {pending}")
         return notes
+
+
+def health_timeout(scale_set: Obj) -> timedelta:
+    """How long an instance may take to become healthy, by the set's policy."""
+    try:
+        return times.parse_duration(text(scale_set, "spec.upgradePolicy.rollingUpgradePolicy.healthTimeout", "PT5M"))
+    except ValueError:
+        return timedelta(minutes=5)
+
+
+def _failed(snapshot: Snapshot) -> dict[int, str]:
+    """The instances that failed in the last upgrade that touched them, with its name."""
+    found: dict[int, str] = {}
+    for raw in snapshot.upgrades:
+        upgrade = upgrades.read(raw)
+        for batch in upgrade.batches:
+            for ordinal in batch.members:
+                found.pop(ordinal, None)
+            left = batch.failed - (batch.rolled_back - batch.roll_back_failed)
+            found.update(dict.fromkeys(left, upgrade.name))
+    return found
 
 
 def _work_left(state: PodState) -> str:
