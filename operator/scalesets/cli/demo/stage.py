@@ -10,18 +10,19 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import scalesets
 from scalesets.cli.errors import CommandError
 from scalesets.local.controlplane import ControlPlane, stop_in
-from scalesets.local.errors import LocalError
 from scalesets.local.layout import Layout
+from scalesets.local.processes import end, identify
 from scalesets.local.state import read_state
 
 OPERATOR = "operator"
+_GRACE = 10.0
 BOOT_SECONDS = (0.4, 1.4)
 """How long simulated machines take here: long enough to be watched."""
 
@@ -39,7 +40,9 @@ class Stage:
 
     async def patch(self, kind: str, name: str, namespace: str, patch: list[dict[str, Any]]) -> None:
         """Change an object by a JSON patch."""
-        await self.kubectl("patch", kind, name, f"--namespace={namespace}", "--type=json", f"--patch={json.dumps(patch)}")
+        await self.kubectl(
+            "patch", kind, name, f"--namespace={namespace}", "--type=json", f"--patch={json.dumps(patch)}"
+        )
 
     def operator_log(self, *, lines: int = 12) -> str:
         """The last lines that the operator logged."""
@@ -48,14 +51,18 @@ class Stage:
 
 @asynccontextmanager
 async def a_stage(directory: Path | None, binaries: Mapping[str, Path]) -> AsyncIterator[Stage]:
-    """Start it: in a directory, to stay there if all goes well; or (None) in a temporary one, to go in any case."""
+    """Start it: in a directory, to stay there when the story has been told; or (None) in a temporary one, to go."""
     if directory is not None:
         await asyncio.to_thread(_clear, directory)
     plane = ControlPlane(directory, bound=directory is None, binaries=binaries, boot_seconds=BOOT_SECONDS)
-    async with plane:
+    async with AsyncExitStack() as ending:
+        await ending.enter_async_context(plane)
         program = [sys.executable, "-c", "from scalesets.cli.app import main; main()"]
         plane.launch(OPERATOR, [*program, "operator", f"--kubeconfig={plane.operator_kubeconfig}"])
+        ending.push_async_callback(asyncio.to_thread, _end_operator, plane)
         yield Stage(plane)
+        if directory is not None:
+            ending.pop_all()
 
 
 def _clear(directory: Path) -> None:
@@ -65,6 +72,12 @@ def _clear(directory: Path) -> None:
         stop_in(directory)
 
 
+def _end_operator(plane: ControlPlane) -> None:
+    """Let it end in its own way, while the API server still answers."""
+    who = identify(plane.pid(OPERATOR))
+    end([who] if who is not None else [], grace=_GRACE)
+
+
 def examples() -> Path:
     """The folder of the examples: of the source tree, or as the wheel ships it."""
     package = Path(scalesets.__file__).parent
@@ -72,6 +85,3 @@ def examples() -> Path:
         if (folder / "web.yaml").is_file():
             return folder
     raise CommandError("the examples are not installed", mend="run the demo from the source tree: make demo")
-
-
-__all__ = ["LocalError", "Stage", "a_stage", "examples"]

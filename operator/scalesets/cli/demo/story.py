@@ -1,0 +1,126 @@
+"""What happens in the demo: a set comes up, a good version rolls out, a broken one is stopped and put back.
+
+Everything is done as a user would do it, with kubectl; the commands are shown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from scalesets.cli import words
+from scalesets.cli.cluster import Cluster
+from scalesets.cli.demo import evidence
+from scalesets.cli.demo.evidence import Finding, Witness, World, is_ready
+from scalesets.cli.demo.show import Show
+from scalesets.cli.demo.stage import Stage
+from scalesets.cli.errors import CommandError, ExitCode
+from scalesets.cli.fields import is_final, label, number, text
+from scalesets.cli.mirror import follow
+from scalesets.cli.snapshot import Snapshot
+from scalesets.cli.views import upgrades
+from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.kube.names import LABEL_IMAGE_VERSION
+
+SET = "web"
+IMAGE, CATALOG = "ubuntu-jammy", "scaleset-system"
+REGISTRY = "registry.example/os/ubuntu-jammy"
+FIRST = "22.4.202611010"
+GOOD = "22.4.202612010"
+BROKEN = "22.4.202701010"
+HEALTH_TIMEOUT = "PT8S"
+PATIENCE = 60.0
+"""Seconds that each act may take; a healthy one takes a third."""
+
+Test = Callable[[Snapshot], bool]
+
+
+async def tell(stage: Stage, cluster: Cluster, examples: Path, show: Show) -> tuple[Finding, ...]:
+    """Play it; what was found at the end of each act."""
+    show.command(f"kubectl apply -f {examples.name}/")
+    show.step("a platform image is published, and a set of 20 instances in five update domains comes up")
+    await stage.kubectl("apply", f"--filename={examples}")
+    async with contextlib.aclosing(follow(cluster, SET, shortest=0.12, longest=0.5)) as snapshots:
+        await _until(snapshots, show, _all_ready_on(FIRST))
+        start = await evidence.look(cluster, SET)
+        show.done(f"{words.count(len(start.pods), 'instance')} of {SET} on {FIRST}, each with its data disk")
+
+        show.step(f"{GOOD} is published: every set that follows this image rolls to it")
+        good, rolled, findings = await _publish(stage, cluster, snapshots, show, GOOD, f"{REGISTRY}:{GOOD}", start)
+        found = evidence.of_good(good, GOOD, start, rolled, findings)
+        _report(show, found)
+
+        show.command(f"kubectl patch vmss {SET} …   # healthTimeout {HEALTH_TIMEOUT}")
+        show.note("an instance may take that long to become healthy; the default is five minutes")
+        path = "/spec/upgradePolicy/rollingUpgradePolicy/healthTimeout"
+        patience = [{"op": "replace", "path": path, "value": HEALTH_TIMEOUT}]
+        await stage.patch("vmss", SET, cluster.namespace, patience)
+
+        show.step(f"{BROKEN} is published, which never becomes healthy")
+        broken_image = f"{REGISTRY}:{BROKEN}-broken"
+        broken, after, findings = await _publish(stage, cluster, snapshots, show, BROKEN, broken_image, rolled)
+        last = evidence.of_broken(broken, GOOD, rolled, after, findings)
+        _report(show, last)
+        return (*found, *last)
+
+
+async def _publish(
+    stage: Stage,
+    cluster: Cluster,
+    snapshots: AsyncIterator[Snapshot],
+    show: Show,
+    version: str,
+    image: str,
+    before: World,
+) -> tuple[UpgradeView, World, Witness]:
+    """Publish a version and wait until the upgrade to it has ended and all are Ready again."""
+    async with Witness(cluster, SET) as witness:
+        show.command(f"kubectl -n {CATALOG} patch gimg {IMAGE} …   # version {version}")
+        show.note(f"image {image}")
+        line = {"op": "add", "path": "/spec/versions/-", "value": {"version": version, "image": image}}
+        await stage.patch("gimg", IMAGE, CATALOG, [line])
+
+        def over(snapshot: Snapshot) -> bool:
+            ready = [pod for pod in snapshot.pods if is_ready(pod)]
+            lock = text(snapshot.scale_set, "status.currentUpgrade")
+            return _upgrade_to(snapshot, version) is not None and not lock and len(ready) == len(before.pods)
+
+        snapshot = await _until(snapshots, show, over)
+        after = await evidence.look(cluster, SET)
+    upgrade = _upgrade_to(snapshot, version)
+    assert upgrade is not None
+    return upgrade, after, witness
+
+
+def _upgrade_to(snapshot: Snapshot, version: str) -> UpgradeView | None:
+    """The upgrade to a version, once it has ended."""
+    ended = (u for u in snapshot.upgrades if is_final(u))
+    return next((upgrades.read(u) for u in ended if text(u, "status.targetImageReference.version") == version), None)
+
+
+def _all_ready_on(version: str) -> Test:
+    def test(snapshot: Snapshot) -> bool:
+        ready = [p for p in snapshot.pods if is_ready(p) and label(p, LABEL_IMAGE_VERSION) == version]
+        return len(ready) == number(snapshot.scale_set, "spec.replicas")
+
+    return test
+
+
+async def _until(snapshots: AsyncIterator[Snapshot], show: Show, test: Test) -> Snapshot:
+    """Show what happens until the test holds."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for snapshot in snapshots:
+                show.update(snapshot)
+                if test(snapshot):
+                    return snapshot
+    except TimeoutError as error:
+        raise CommandError(f"it did not come to that in {PATIENCE:.0f} s", exit_code=ExitCode.TIMEOUT) from error
+    raise AssertionError("following a set only ends with an error")
+
+
+def _report(show: Show, findings: list[Finding]) -> None:
+    for finding in findings:
+        show.found(finding)

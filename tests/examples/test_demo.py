@@ -1,0 +1,151 @@
+"""The demo must end with 0 when all of it happened, and with something else when any of it did not."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalesets.cli.demo.evidence import Finding, Witness, World, kept_claims, of_broken, of_good
+from scalesets.cli.views import upgrades
+from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.local.layout import Layout
+
+OLD, NEW = "1.0.0", "2.0.0"
+DEMO = [sys.executable, "-c", "from scalesets.cli.app import main; main()", "demo"]
+
+
+def a_pod(ordinal: int, version: str, *, uid: str = "", ready: bool = True) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": f"web-{ordinal}",
+            "uid": uid or f"{ordinal}-{version}",
+            "labels": {"scalesets.dev/image-version": version, "scalesets.dev/update-domain": str(ordinal % 5)},
+        },
+        "status": {"conditions": [{"type": "Ready", "status": str(ready)}]},
+    }
+
+
+def a_world(version: str, *, changed: dict[str, Any] | None = None, without_claim: int | None = None) -> World:
+    pods = {f"web-{n}": a_pod(n, version) for n in range(20)} | (changed or {})
+    return World(pods, {f"data-web-{n}": f"claim-{n}" for n in range(20) if n != without_claim})
+
+
+def an_upgrade(code: str, batches: list[dict[str, Any]], **status: Any) -> UpgradeView:
+    return upgrades.read(
+        {
+            "metadata": {"name": "web-os-1"},
+            "spec": {"type": "OSImage"},
+            "status": {"runningStatus": {"code": code}, "batches": batches, **status},
+        }
+    )
+
+
+FIVE = [{"number": n + 1, "ordinals": f"{n},{n + 5},{n + 10},{n + 15}", "outcome": "Succeeded"} for n in range(5)]
+FIRST_FAILED = [{"number": 1, "ordinals": "0,5,10,15", "failed": "0,5,10,15", "outcome": "RolledBack"}]
+STOPPED = {
+    "error": {"code": "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade", "message": "4 of 4"},
+    "rollbackInfo": {"successfullyRolledbackInstanceCount": 4},
+}
+MEMBERS = ("web-0", "web-5", "web-10", "web-15")
+
+
+def a_witness(*touched: str, most_down: int = 4) -> Witness:
+    witness = Witness.__new__(Witness)
+    witness.touched, witness.most_down = set(touched), most_down
+    return witness
+
+
+def failed(findings: list[Finding]) -> list[str]:
+    return [finding.claim for finding in findings if not finding.holds]
+
+
+def test_a_good_upgrade_is_found_good() -> None:
+    before, after = a_world(OLD), a_world(NEW)
+    assert failed(of_good(an_upgrade("Completed", FIVE), NEW, before, after, a_witness(*before.pods))) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"after": a_world(NEW, changed={"web-3": a_pod(3, OLD)})}, "all 20 instances are Ready"),
+        ({"after": a_world(NEW, changed={"web-3": a_pod(3, NEW, ready=False)})}, "all 20 instances are Ready"),
+        ({"after": a_world(NEW, without_claim=7)}, "data disks"),
+        ({"batches": [{"number": 1, "ordinals": "0-19"}]}, "none above 20%"),
+        ({"batches": [{"number": 1, "ordinals": "0-3"}]}, "one update domain"),
+        ({"batches": []}, "none above 20%"),
+        ({"most_down": 5}, "never more than 4"),
+        ({"code": "Cancelled"}, "says Completed"),
+    ],
+)
+def test_what_a_good_upgrade_must_not_do(what: dict[str, Any], words: str) -> None:
+    before = a_world(OLD)
+    after = what.get("after", a_world(NEW))
+    upgrade = an_upgrade(what.get("code", "Completed"), what.get("batches", FIVE))
+    found = failed(of_good(upgrade, NEW, before, after, a_witness(*before.pods, most_down=what.get("most_down", 4))))
+    assert len(found) == 1
+    assert words in found[0]
+
+
+def put_back() -> World:
+    return a_world(OLD, changed={name: a_pod(int(name[4:]), OLD, uid="another") for name in MEMBERS})
+
+
+def test_a_broken_version_stopped_and_put_back_is_found_so() -> None:
+    upgrade = an_upgrade("Faulted", FIRST_FAILED, **STOPPED)
+    assert failed(of_broken(upgrade, OLD, a_world(OLD), put_back(), a_witness(*MEMBERS))) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"code": "Completed"}, "the upgrade stopped"),
+        (
+            {"batches": FIRST_FAILED + FIVE[1:2], "touched": (*MEMBERS, *(f"web-{n}" for n in (1, 6, 11, 16)))},
+            "no second",
+        ),
+        ({"touched": (*MEMBERS, "web-3")}, "not touched"),
+        ({"status": {**STOPPED, "rollbackInfo": {"successfullyRolledbackInstanceCount": 3}}}, "were put back"),
+    ],
+)
+def test_what_a_broken_version_must_not_do(what: dict[str, Any], words: str) -> None:
+    upgrade = an_upgrade(what.get("code", "Faulted"), what.get("batches", FIRST_FAILED), **what.get("status", STOPPED))
+    witness = a_witness(*what.get("touched", MEMBERS))
+    found = failed(of_broken(upgrade, OLD, a_world(OLD), put_back(), witness))
+    assert any(words in claim for claim in found)
+
+
+def test_a_claim_that_was_made_anew_counts_as_lost() -> None:
+    before, after = a_world(OLD), a_world(OLD)
+    after.claims["data-web-4"] = "another"
+    assert "data-web-4" in kept_claims(before, after).seen
+
+
+@pytest.mark.requirement("O1", "O2", "O6", "O8", "O9c", "O12", "O13")
+def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
+    done = subprocess.run(
+        DEMO, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All 10 checks hold." in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
+    """Also when it was to be kept: what was not finished is not kept."""
+    told = tmp_path / "told"
+    with told.open("w") as output:
+        demo = subprocess.Popen([*DEMO, "--keep"], cwd=tmp_path, stdout=output, stderr=output)
+    layout = Layout(tmp_path / ".local")
+    deadline = time.monotonic() + 60
+    while "kubectl apply" not in told.read_text():
+        assert demo.poll() is None and time.monotonic() < deadline, told.read_text()
+        time.sleep(0.05)
+    demo.send_signal(signal.SIGINT)
+    assert demo.wait(timeout=30) == 130
+    assert not layout.state.exists()
+    assert not layout.kubeconfig.exists()
