@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -71,7 +72,8 @@ class _Display:
         self._console = output.stdout()
         self._wide = wide
         self._said = ""
-        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+        redraws = sys.stdout.isatty() and not self._console.is_dumb_terminal
+        self._live = Live(console=self._console, auto_refresh=False) if redraws else None
 
     def __enter__(self) -> _Display:
         if self._live is not None:
