@@ -1,8 +1,9 @@
 """Performs the actions of decisions side by side, a bounded number at a time and in turn over the sets.
 
 The last decision about a set says what is wanted: what it doesn't name any more and wasn't sent yet is dropped. While
-an action on an instance is under way, others on the same instance wait for its answer and the decision that follows. So decisions
-go on while a batch is being taken down, and no action outlives the state that it was decided from by more than one request.
+an action on an instance is under way, others on the same instance wait for its answer and the decision that follows.
+So decisions go on while a batch is being taken down, and no action outlives the state that it was decided from by
+more than one request.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 
 C = TypeVar("C")
 
+_REMEMBERED = 10_000
+"""Actions done that are remembered; many more than end while one decision is being stored."""
+
 
 class _Line(Generic[C]):
     """The actions of one set that wait, and the ordinals whose action is under way."""
@@ -33,7 +37,10 @@ class _Line(Generic[C]):
 
 
 class ActionPool(Generic[C]):
-    """``perform(context, action)`` is run for each action; ``free(context)`` when an instance is free for which more was wanted."""
+    """Runs ``perform(context, action)`` for each action.
+
+    ``free(context)`` is called when an instance is free again for which more was wanted.
+    """
 
     def __init__(
         self, perform: Callable[[C, Action], Awaitable[None]], free: Callable[[C], None], *, concurrency: int
@@ -42,12 +49,21 @@ class ActionPool(Generic[C]):
         self._free = free
         self._slots = concurrency
         self._lines: dict[str, _Line[C]] = {}
+        self._done: deque[tuple[int, str, int]] = deque(maxlen=_REMEMBERED)  # number, set and ordinal of what was done
+        self._count = 0
         self._turn: deque[str] = deque()  # sets with waiting actions
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    def want(self, set_uid: str, context: C, actions: Iterable[Action]) -> int:
-        """These actions, and no others that wait, are wanted now. How many are new."""
+    def observe(self) -> int:
+        """A view is being taken: what is done from now on, it doesn't know. Give the answer to ``want``."""
+        return self._count
+
+    def want(self, set_uid: str, context: C, actions: Iterable[Action], *, observed: int) -> int:
+        """These actions, and no others that wait, are wanted now. How many were taken.
+
+        What was done to an instance since ``observe`` makes its action out of date; the set is looked at again for it.
+        """
         line = self._lines.get(set_uid)
         wanted = [] if self._closed else list(actions)
         if line is None:
@@ -55,8 +71,11 @@ class ActionPool(Generic[C]):
                 return 0
             line = self._lines[set_uid] = _Line()
         was_waiting = bool(line.waiting)
-        fresh = [action for action in wanted if action.ordinal not in line.busy]
+        done = self._done_since(set_uid, observed)
+        fresh = [action for action in wanted if action.ordinal not in line.busy and action.ordinal not in done]
         line.missed = {action.ordinal for action in wanted if action.ordinal in line.busy}
+        if any(action.ordinal in done for action in wanted):
+            self._free(context)
         line.waiting = deque(fresh)
         line.context = context
         if fresh and not was_waiting:
@@ -112,12 +131,23 @@ class ActionPool(Generic[C]):
             line.missed.add(action.ordinal)
         finally:
             line.busy.discard(action.ordinal)
+            self._count += 1
+            self._done.append((self._count, set_uid, action.ordinal))
             self._slots += 1
         if action.ordinal in line.missed and not self._closed:
             line.missed.discard(action.ordinal)
             self._free(context)
         self._dispatch()
         self._tidy(set_uid, line)
+
+    def _done_since(self, set_uid: str, observed: int) -> set[int]:
+        done = set()
+        for number, of_set, ordinal in reversed(self._done):
+            if number <= observed:
+                break
+            if of_set == set_uid:
+                done.add(ordinal)
+        return done
 
     def _tidy(self, set_uid: str, line: _Line[C]) -> None:
         if not line.busy and not line.waiting and self._lines.get(set_uid) is line:

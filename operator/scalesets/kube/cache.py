@@ -1,9 +1,9 @@
 """What the operator knows of the cluster: one store per kind, fed by watches and by the answers of its own writes.
 
-Rule 4 of docs/design.md ("Crash-safe by writing the intent first"): entries are keyed by namespace, name *and UID*. An added or changed object
-counts only if its resourceVersion is newer; a deletion counts if it names the entry's UID, whatever its version (it can
-carry the very resourceVersion that the DELETE answered), and never otherwise. A UID that is gone never comes back, so a
-late answer can't raise a ghost.
+Rule 4 of docs/design.md ("Crash-safe by writing the intent first"): entries are keyed by namespace, name *and UID*.
+An added or changed object counts only if its resourceVersion is newer; a deletion counts if it names the entry's UID,
+whatever its version (it can carry the very resourceVersion that the DELETE answered), and never otherwise. A UID that
+is gone never comes back, so a late answer can't raise a ghost.
 """
 
 from __future__ import annotations
@@ -23,6 +23,10 @@ _REMEMBER_SECONDS = 300.0
 """How long the UID of a deleted object is remembered: much longer than any answer is late."""
 
 
+class HistoryLost(Exception):  # noqa: N818
+    """The API server went back in time. Nothing that is known can be trusted; only a fresh start helps."""
+
+
 class _Entry(Generic[T]):
     __slots__ = ("uid", "value", "version")
 
@@ -33,7 +37,10 @@ class _Entry(Generic[T]):
 
 
 class Store(Generic[T]):
-    """The objects of one kind. ``parse(raw, previous)`` makes what is kept (``previous``: of the same UID); ``changed`` is told of each change."""
+    """The objects of one kind.
+
+    ``parse(raw, previous)`` makes what is kept (``previous``: of the same UID); ``changed`` is told of each change.
+    """
 
     def __init__(
         self, parse: Parse[T], changed: Changed[T] | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -65,7 +72,7 @@ class Store(Generic[T]):
         return tuple(self._entries)
 
     def put(self, raw: dict[str, Any]) -> bool:
-        """An object as seen: in a list, a watch event, or the answer of a write. False when something newer is known."""
+        """An object as a list, a watch or the answer of a write shows it. False when something newer is known."""
         metadata = raw["metadata"]
         uid: str = metadata["uid"]
         version = int(metadata["resourceVersion"])
@@ -111,10 +118,10 @@ class Store(Generic[T]):
 
     def listing(self, namespace: str = "") -> _Listing[T]:
         """Begin a listing of everything (in the namespace)."""
-        return _Listing(self, namespace)
+        return _Listing(self, namespace, self.newest)
 
     def _sweep(self, namespace: str, there: set[str], version: int) -> None:
-        """Take out what a list as of ``version`` doesn't hold. What is newer than the list is not the list's business."""
+        """Take out what a list as of ``version`` doesn't hold, unless it is newer than the list."""
         for key, entry in list(self._entries.items()):
             if (not namespace or key[0] == namespace) and entry.version <= version and entry.uid not in there:
                 self.vanished(key, entry.uid)
@@ -132,9 +139,10 @@ class Store(Generic[T]):
 class _Listing(Generic[T]):
     """A list under way. Objects go into the store as they come, so that no more than a page of raw objects is held."""
 
-    def __init__(self, store: Store[T], namespace: str) -> None:
+    def __init__(self, store: Store[T], namespace: str, newest: int) -> None:
         self._store = store
         self._namespace = namespace
+        self._newest = newest
         self._there: set[str] = set()
 
     def add(self, raw: dict[str, Any]) -> None:
@@ -142,6 +150,10 @@ class _Listing(Generic[T]):
         self._store.put(raw)
 
     def end(self, version: int) -> None:
+        if version < self._newest:
+            raise HistoryLost(
+                f"listed as of resourceVersion {version}, but {self._newest} was seen before: was etcd restored?"
+            )
         self._store._sweep(self._namespace, self._there, version)
 
 

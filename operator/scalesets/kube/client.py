@@ -1,8 +1,9 @@
 """The operator's one way to the API server: the official asyncio client (`kubernetes.aio`) with plain dicts.
 
-The generated, typed methods cost more CPU than the whole decision about an instance (docs/design.md), so requests go through
-the client's own ``ApiClient.call_api`` with bodies and answers as JSON that orjson reads and writes. The configuration,
-credentials and their renewal stay the client's. Every refusal is a ``Refusal`` that says what it means for the caller.
+The generated, typed methods cost more CPU than the whole decision about an instance (docs/design.md), so requests go
+through the client's own ``ApiClient.call_api`` with bodies and answers as JSON that orjson reads and writes. The
+configuration, credentials and their renewal stay the client's. Every refusal is a ``Refusal`` that says what it means
+for the caller.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 WRITE_TIMEOUT = 4.0
-"""Seconds. With the renew deadline it stays below the lease's duration: a write in flight when leadership is lost ends before
-another operator may lead (docs/design.md)."""
+"""Seconds. With the renew deadline it stays below the lease's duration: a write that is under way when leadership is
+lost ends before another operator may lead (docs/design.md)."""
 LIST_TIMEOUT = 30.0
 PAGE = 500  # objects per page of a list: some megabytes at most, whatever the cluster's size
 
@@ -71,7 +72,10 @@ class ConnectionProblem(Exception):  # noqa: N818
 
 
 async def connect(stats: Stats, *, kubeconfig: str | None = None) -> Cluster:
-    """Open a connection by a kubeconfig (the one named, else $KUBECONFIG, else ~/.kube/config) or as a pod's ServiceAccount."""
+    """Open a connection by a kubeconfig or as a pod's ServiceAccount.
+
+    The kubeconfig named counts, else $KUBECONFIG, else the ServiceAccount inside a cluster, else ~/.kube/config.
+    """
     configuration = Configuration()
     named = kubeconfig or os.environ.get("KUBECONFIG")
     try:
@@ -82,7 +86,8 @@ async def connect(stats: Stats, *, kubeconfig: str | None = None) -> Cluster:
     except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = named or "~/.kube/config"
         raise ConnectionProblem(
-            f"can't use the kubeconfig {where}: {error}. Name one with --kubeconfig or KUBECONFIG; `scalesets local up` makes one."
+            f"can't use the kubeconfig {where}: {error}. "
+            "Name one with --kubeconfig or KUBECONFIG; `scalesets local up` makes one."
         ) from error
     return Cluster(configuration, stats)
 
@@ -143,13 +148,13 @@ class Cluster:
 
     async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
         """One object as it is now."""
-        raw = await self._ask("GET", kind.path(namespace, name), timeout=WRITE_TIMEOUT)
+        raw = await self._ask("GET", kind.path(namespace, name), seconds=WRITE_TIMEOUT)
         return _whole(orjson.loads(raw), kind)
 
     async def pages(
         self, kind: Kind, namespace: str = "", *, selector: str = "", page: int = PAGE
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
-        """All objects in pages, each with the list's resourceVersion: what etcd holds now, not what a watch cache remembers."""
+        """All objects in pages, each with the list's resourceVersion: what is stored now, not what was a while ago."""
         token = ""
         while True:
             query = {"limit": str(page)}
@@ -157,7 +162,7 @@ class Cluster:
                 query["labelSelector"] = selector
             if token:
                 query["continue"] = token
-            raw = await self._ask("GET", f"{kind.path(namespace)}?{urlencode(query)}", timeout=LIST_TIMEOUT)
+            raw = await self._ask("GET", f"{kind.path(namespace)}?{urlencode(query)}", seconds=LIST_TIMEOUT)
             answer = orjson.loads(raw)
             del raw
             items = answer.get("items") or []
@@ -176,7 +181,10 @@ class Cluster:
     async def watch(
         self, kind: Kind, namespace: str, *, selector: str, version: str, seconds: int, silence: float
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Open a watch and give its bytes as they come. It ends after ``seconds``; ``silence`` seconds without a byte are an error."""
+        """Open a watch and give its bytes as they come.
+
+        It ends after ``seconds``; ``silence`` seconds without a byte are an error.
+        """
         query = urlencode(
             {
                 "watch": "1",
@@ -245,7 +253,7 @@ class Cluster:
         if kind is not LEASES and not self.may_write():
             raise Refusal(Outcome.FENCED, "this operator isn't the leader (any more)")
         path = kind.path(namespace, name, subresource) + query
-        raw = await self._ask(method, path, body=orjson.dumps(body), how=how, timeout=WRITE_TIMEOUT)
+        raw = await self._ask(method, path, body=orjson.dumps(body), how=how, seconds=WRITE_TIMEOUT)
         what = f"{kind.plural}/{subresource}" if subresource else kind.plural
         self.stats.wrote(method, what, apart=apart or kind is LEASES or kind is EVENTS)
         answer = orjson.loads(raw)
@@ -254,9 +262,9 @@ class Cluster:
     # --------------------------------------------------------------- requests
 
     async def _ask(
-        self, method: str, path: str, *, body: bytes | None = None, how: str = JSON, timeout: float
+        self, method: str, path: str, *, body: bytes | None = None, how: str = JSON, seconds: float
     ) -> bytes:
-        response = await self._send(method, path, body, how, self._timeouts[timeout])
+        response = await self._send(method, path, body, how, self._timeouts[seconds])
         if response.status >= 300:
             await self._refuse(method, path, response)
         try:
@@ -265,12 +273,17 @@ class Cluster:
             raise self._no_answer(method, path, error) from error
 
     async def _send(
-        self, method: str, path: str, body: bytes | None, how: str, timeout: aiohttp.ClientTimeout
+        self, method: str, path: str, body: bytes | None, how: str, limit: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
-        headers = {"Content-Type": how, "Accept": JSON, "User-Agent": self._api.user_agent}
+        headers = {
+            "Content-Type": how,
+            "Accept": JSON,
+            "Accept-Encoding": "identity",
+            "User-Agent": self._api.user_agent,
+        }
         try:
             await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
-            answer = await self._api.call_api(method, self._server + path, headers, body, _request_timeout=timeout)
+            answer = await self._api.call_api(method, self._server + path, headers, body, _request_timeout=limit)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._no_answer(method, path, error) from error
         response: aiohttp.ClientResponse = answer.response

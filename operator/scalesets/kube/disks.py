@@ -1,7 +1,9 @@
-"""The data disks of instances: claims are made before the pod, adopted where the rules say so, and never taken from others.
+"""The data disks of instances: claims are made before the pod, adopted where the rules say so, and never taken from
+others.
 
-docs/rules.md, "Trouble": a claim of the right name that isn't ours is not used unless the set says ``scalesets.dev/adopt-claims``; no claim
-is made without a fresh look at the set; with ``whenScaled: Delete`` a claim goes, by UID, only after its pod.
+docs/rules.md, "Trouble": a claim of the right name that isn't ours is not used unless the set says
+``scalesets.dev/adopt-claims``; no claim is made without a fresh look at the set; with ``whenScaled: Delete`` a claim
+goes, by UID, only after its pod.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ class Disks:
         self._world = world
 
     async def ensure(self, context: Context, ordinal: int) -> bool:
-        """See that all claims of the instance are there. False when the set itself is gone; ``Unusable`` when one can't be used."""
+        """See that all claims of the instance are there.
+
+        False when the set itself is gone; ``Unusable`` is raised when a claim can't be used.
+        """
         if not context.scale_set["spec"].get("volumeClaimTemplates"):
             return True
         known = self._world.claims.of_set(context.key).get(ordinal, {})

@@ -1,7 +1,7 @@
 """The pods and claims of the sets, indexed as the engine wants them: per set, by ordinal, always up to date.
 
-A pod counts as an instance of the set whose UID is its controller's. Pods with a set's label and no controller wait to be adopted.
-The store tells of each change; only what can change a decision wakes the set.
+A pod counts as an instance of the set whose UID is its controller's. Pods with a set's label and no controller wait
+to be adopted. The store tells of each change; only what can change a decision wakes the set.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from scalesets.engine.view import Instance
@@ -23,6 +24,18 @@ LOSSES_FORGOTTEN_AFTER = timedelta(minutes=10)
 
 _NONE: Mapping[Any, Any] = {}
 Wake = Callable[[Key], None]
+
+
+class Matter(Enum):
+    """How soon a change calls for a decision (decisions over thousands of instances are what costs)."""
+
+    NOT = "not"
+    LATER = "later"  # it only shows in counts, or starts a clock: a pod appears, starts, begins to end
+    READY = "ready"  # an instance got Ready: now, unless its batch waits for more of them
+    NOW = "now"
+
+
+WakeForPod = Callable[[Pod, Matter], None]
 Now = Callable[[], datetime]
 
 
@@ -34,7 +47,7 @@ def utc_now() -> datetime:
 class Pods:
     """All pods with a set's label."""
 
-    def __init__(self, wake: Wake, *, now: Now = utc_now) -> None:
+    def __init__(self, wake: WakeForPod, *, now: Now = utc_now) -> None:
         self._wake = wake
         self._now = now
         self._by_owner: dict[str, dict[int, Instance]] = {}
@@ -70,10 +83,16 @@ class Pods:
             self._take_out(key, before)
         if after is not None:
             self._put_in(key, after, before)
-        if same and before is not None and after is not None and _same(before.instance, after.instance):
+        if same and before is not None and after is not None:
+            matter = _matter(before.instance, after.instance)
+        else:
+            matter = Matter.LATER if before is None and after is not None and not after.instance.ready else Matter.NOW
+        if matter is Matter.NOT:
             return
-        for set_name in {pod.set_name for pod in (before, after) if pod is not None}:
-            self._wake((key[0], set_name))
+        if after is not None:
+            self._wake(after, matter)
+        if before is not None and (after is None or before.set_name != after.set_name):
+            self._wake(before, matter)
 
     def _take_out(self, key: Key, pod: Pod) -> None:
         if not pod.owner_uid:
@@ -108,19 +127,19 @@ class Pods:
         losses[ordinal] = (1 if steady else count + 1, now)
 
 
-def _same(a: Instance, b: Instance) -> bool:
-    """Whether nothing changed that a decision could rest on (the node and the words of a failure don't matter at once)."""
-    return (
-        a.ready == b.ready
-        and a.started_at == b.started_at
-        and a.failed_to_start == b.failed_to_start
-        and a.deleting_since == b.deleting_since
-        and a.lost == b.lost
-        and a.release is b.release
-        and a.protected == b.protected
-        and a.pending_os_upgrade == b.pending_os_upgrade
-        and a.ready_since == b.ready_since
-    )
+def _matter(a: Instance, b: Instance) -> Matter:
+    """What a change of one pod means for its set. (The node and the words of a failure don't matter at all.)"""
+    if (
+        a.lost != b.lost
+        or a.failed_to_start != b.failed_to_start
+        or a.release is not b.release
+        or a.protected != b.protected
+        or a.pending_os_upgrade != b.pending_os_upgrade
+    ):
+        return Matter.NOW
+    if a.ready != b.ready or a.ready_since != b.ready_since:
+        return Matter.READY if b.ready else Matter.NOW
+    return Matter.NOT if a.started_at == b.started_at and a.deleting_since == b.deleting_since else Matter.LATER
 
 
 class Claims:

@@ -1,7 +1,8 @@
 """What kopf does: the life of the process, and the watches of our kinds (docs/design.md, "What kopf does here").
 
-Only ``on.event`` handlers, which write nothing: each puts the object into the cache, and the cache wakes whom it concerns. kopf keeps no state on
-objects, posts no events and scans nothing; that is why a quiet cluster sees no write of it.
+Only ``on.event`` handlers, which write nothing: each puts the object into the cache, and the cache wakes whom it
+concerns. kopf keeps no state on objects, posts no events and scans nothing; that is why a quiet cluster sees no write
+of it.
 """
 
 from __future__ import annotations
@@ -36,16 +37,21 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
             raise CannotStart(problem)
         operator = Operator(cluster, settings)
         _dump_on_signal(stats, settings)
-        await kopf.operator(
-            registry=_registry(operator, cluster),
-            settings=_kopf_settings(),
-            clusterwide=not settings.watched_namespaces,
-            namespaces=settings.watched_namespaces,
-            standalone=True,
-            identity=kopf.Identity(settings.identity) if hasattr(kopf, "Identity") else None,
-            liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None,
-            stop_flag=operator.stopped,
-        )
+        try:
+            await kopf.operator(
+                registry=_registry(operator, cluster),
+                settings=_kopf_settings(),
+                clusterwide=not settings.watched_namespaces,
+                namespaces=settings.watched_namespaces,
+                standalone=True,
+                liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
+                if settings.liveness_port
+                else None,
+                stop_flag=operator.stopped,
+            )
+        except Exception as error:
+            log.exception("kopf gave up")
+            return operator.failure or error
         return operator.failure
     finally:
         if settings.stats_file is not None:
@@ -94,7 +100,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
 
 
 class _Nothing(kopf.DiffBaseStorage):
-    """kopf compares each object with what it remembers of it; we have no use for that, so there is nothing to compare."""
+    """kopf compares each object with what it remembers of it; we have no use for that."""
 
     def build(self, *, body: Any, extra_fields: Any = None) -> Any:
         return {}

@@ -1,8 +1,9 @@
 """Leader election on a Lease: of several operators only one acts (docs/design.md, "What kopf does here").
 
-Time is the monotonic clock of this process, never the Lease's: others' renewals are timed from when they were *seen* to
-change. The leader stops writing ``RENEW_DEADLINE`` after it last began a renewal that succeeded; with the timeout of a write that
-ends before a follower may take over. A leader that lost the Lease doesn't follow: the process ends and starts anew.
+Time is the monotonic clock of this process, never the Lease's: others' renewals are timed from when they were *seen*
+to change. The leader stops writing ``RENEW_DEADLINE`` after it last began a renewal that succeeded; with the timeout
+of a write that ends before a follower may take over. A leader that lost the Lease doesn't follow: the process ends
+and starts anew.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from scalesets.engine import ordinals
 from scalesets.engine.decision import (
@@ -33,8 +33,17 @@ def of_actions(actions: Sequence[Action]) -> str:
     parts = []
     for words, members in groups.items():
         verb, _, why = words.partition(" ")
-        parts.append(f"{verb} {ordinals.render(members)}" + (f" ({why})" if why else ""))
+        parts.append(f"{verb} {_members(members)}" + (f" ({why})" if why else ""))
     return "; ".join(parts)
+
+
+_LONGEST = 60
+
+
+def _members(some: Collection[int]) -> str:
+    """Ordinals, or how many there are when they would fill the line."""
+    text = ordinals.render(some)
+    return text if len(text) <= _LONGEST else f"{len(some)} instances"
 
 
 def _write(write: Write) -> str:
@@ -43,7 +52,7 @@ def _write(write: Write) -> str:
             return "status" if urgent else "counts"
         case WriteUpgradeStatus(name=name, status=status):
             batch = status.running_batch
-            where = f" batch {batch.number} = {ordinals.render(batch.members)}" if batch is not None else ""
+            where = f" batch {batch.number} = {_members(batch.members)}" if batch is not None else ""
             return f"{name} {status.code.value}{where}" + (f" waiting for {status.waiting}" if status.waiting else "")
         case CreateUpgrade(name=name):
             return f"create {name}"

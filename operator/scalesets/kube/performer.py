@@ -1,7 +1,8 @@
 """Performs one action of a decision: creates, deletes and labels instances (docs/design.md, "The shape").
 
-Every delete and patch carries the UID it was decided for. The answer of each write goes into the cache at once, so that
-a lagging watch can't make the operator act twice. What fails becomes trouble of the set, for the next decision and its reader.
+Every delete and patch carries the UID it was decided for. The answer of each write goes into the cache at once, so
+that a lagging watch can't make the operator act twice. What fails becomes trouble of the set, for the next decision
+and its reader.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ class Performer:
             self._world.pods.store.put(raw)
 
     async def adopt(self, context: Context) -> bool:
-        """Become the owner of pods of this set that nobody controls (after ``--cascade=orphan``). Whether there were any."""
+        """Own the pods of this set that nobody controls (after ``--cascade=orphan``). Whether there were any."""
         found = [p for p in self._world.pods.orphans(context.key) if p.instance.deleting_since is None]
         for pod in found:
             try:

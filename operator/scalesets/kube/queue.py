@@ -1,8 +1,8 @@
 """A work queue of keys: one worker per key at a time, each key at most once in it, and again at a given time.
 
-A key that is added while it is worked on is worked on again after that. A key that fails waits longer each time, alone: others
-don't starve. A key may ask not to be looked at again before some moment (``settle``), so that a storm of events costs
-a few decisions instead of one each; a key that was quiet is taken at once.
+A key that is added while it is worked on is worked on again after that. A key that fails waits longer each time,
+alone: others don't starve. A key may ask not to be looked at again before some moment (``settle``), so that a storm
+of events costs a few decisions instead of one each; a key that was quiet is taken at once.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.1, 60.0
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What the work on a key answers. ``after``: seconds until time alone calls for another look; ``settle``: seconds in which
-    new events wait; ``at_once``: there is more to do already; ``failed``: back off."""
+    """What the work on a key answers."""
 
-    after: float | None = None
-    settle: float = 0.0
-    at_once: bool = False
-    failed: bool = False
+    after: float | None = None  # seconds until time alone calls for another look
+    settle: float = 0.0  # seconds in which new events wait
+    at_once: bool = False  # there is more to do already
+    failed: bool = False  # back off
+    forget: bool = False  # the object is gone
 
 
 class _State:
@@ -93,14 +93,6 @@ class WorkQueue(Generic[K]):
         if not state.queued:
             now = asyncio.get_running_loop().time()
             self._at(key, state, now + max(0.0, seconds), now)
-
-    def forget(self, key: K) -> None:
-        """The key is of no interest until it is added again."""
-        state = self._states.get(key)
-        if state is not None and not state.running and not state.queued:
-            if state.timer is not None:
-                state.timer.cancel()
-            del self._states[key]
 
     def _at(self, key: K, state: _State, when: float, now: float) -> None:
         if state.timer is not None:
@@ -166,6 +158,9 @@ class WorkQueue(Generic[K]):
             self._at(key, state, state.settled, now)
             return
         state.failures = 0
+        if again.forget and not state.wanted:
+            del self._states[key]
+            return
         state.settled = now + again.settle
         if again.at_once:
             self._enqueue(key, state)

@@ -1,7 +1,8 @@
 """One look at one object: gather what is known, decide, write, act (docs/design.md, "The shape").
 
-The decision itself is the engine's; here is what surrounds it: how often, from what, and what becomes of its answer. Status writes
-that only inform are held back, so that a batch costs at most four of them however many instances it has.
+The decision itself is the engine's; here is what surrounds it: how often, from what, and what becomes of its answer.
+Status writes that only inform are held back, so that a batch costs at most four of them however many instances it
+has.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 SHARE_OF_TIME = 8
 """Decisions about one set take at most one part in so many of the time while events pour in."""
 SHORTEST_SETTLE, LONGEST_SETTLE = 0.005, 0.1
+TROUBLE_SHOWN_AFTER = 0.2
+"""Seconds until the next decision knows of a write's trouble. Not at once: what always fails must not spin."""
 COUNTS_EVERY, COUNTS_EVERY_IN_BATCH = 1.0, 10.0
 """Seconds between status writes of mere counts: outside of batches, and after the first within one batch."""
 
@@ -92,12 +95,13 @@ class Reconciler:
         seen = self._world.see(key, utc_now())
         if seen is None:
             await self._let_go(key)
-            return Again()
+            return Again(forget=True)
         memory = self._world.memory(seen.scale_set["metadata"]["uid"])
         if await self._learn_zones(seen, memory) or await self._store_model(seen):
             return Again(at_once=True)
-        started = time.monotonic()
+        started, cpu = time.monotonic(), time.thread_time()
         now = utc_now()
+        observed = self.pool.observe()
         seen = self._world.see(key, now)
         if seen is None:
             return Again(at_once=True)
@@ -107,28 +111,29 @@ class Reconciler:
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)
-        settle = min(max((ended - started) * SHARE_OF_TIME, SHORTEST_SETTLE), LONGEST_SETTLE)
+        settle = min(max((time.thread_time() - cpu) * SHARE_OF_TIME, SHORTEST_SETTLE), LONGEST_SETTLE)
         context = Context(key, seen, view, memory)
         _remember_limit(memory, decision, now)
+        memory.awaited = _awaited(view)
         if not view.deleting and (await self._performer.adopt(context)):
             return Again(at_once=True)
-        return await self._carry_out(context, decision, now, settle=settle, since=woken or started)
+        return await self._carry_out(context, decision, now, settle=settle, since=woken or started, observed=observed)
 
     async def _carry_out(
-        self, context: Context, decision: Decision, now: datetime, *, settle: float, since: float
+        self, context: Context, decision: Decision, now: datetime, *, settle: float, since: float, observed: int
     ) -> Again:
         writes, later = self._worth_writing(context, decision.writes)
         actions, held = _ready(context, decision.actions, now)
         self._tell(context, writes, actions)
         result = await self._writer.perform(context, writes) if writes else Result.DONE
         if result is Result.RETRY:
-            self.pool.want(context.uid, context, ())
+            self.pool.want(context.uid, context, (), observed=observed)
             return Again(failed=True)
         if result is Result.LOOK_AGAIN:
             return Again(at_once=True)
-        self.pool.want(context.uid, context, actions)
+        self.pool.want(context.uid, context, actions, observed=observed)
         if result is Result.TROUBLE:
-            return Again(at_once=True)
+            return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         if _begins_batch(context.view, writes) and context.memory.batch_since is None:
             context.memory.batch_since = since
         for event in decision.events:
@@ -300,6 +305,20 @@ def _batch(view: SetView) -> tuple[str, int]:
     upgrade = view.current_upgrade
     batch = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
     return (upgrade.name, batch.number) if upgrade is not None and batch is not None else ("", 0)
+
+
+def _awaited(view: SetView) -> set[int]:
+    """The members of the running batch that are not Ready: it ends with the last of them, or by time."""
+    upgrade = view.current_upgrade
+    batch = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
+    if batch is None:
+        return set()
+    given_up = batch.failed - batch.rolled_back
+    return {
+        ordinal
+        for ordinal in batch.members
+        if ordinal not in given_up and not ((instance := view.instances.get(ordinal)) and instance.healthy)
+    }
 
 
 def _begins_batch(view: SetView, writes: Sequence[Write]) -> bool:

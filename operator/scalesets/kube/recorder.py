@@ -1,7 +1,7 @@
 """Events on a ScaleSet: what people look for with `kubectl describe`, best effort.
 
-Events never hold anything up: they are posted in the background, the same one within ten minutes once, and the oldest are dropped
-when the API server is slower than we are.
+Events never hold anything up: they are posted in the background, the same one within ten minutes once, and the oldest
+are dropped when the API server is slower than we are.
 """
 
 from __future__ import annotations

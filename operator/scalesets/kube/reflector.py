@@ -1,8 +1,9 @@
-"""Keeps a store the same as the API server for one kind: list, then watch, for ever (docs/design.md, "What kopf does here").
+"""Keeps a store the same as the API server for one kind: list, then watch, for ever (docs/design.md, "What kopf does
+here").
 
-The bytes of the watch are split into lines and decoded once per event; the store turns them into what it keeps. What a list
-doesn't hold any more is taken out of the store (nobody else tells after a gap). A 410 means list again; a dropped or silent
-connection means watch again from the last version seen, with back-off and jitter.
+The bytes of the watch are split into lines and decoded once per event; the store turns them into what it keeps. What
+a list doesn't hold any more is taken out of the store (nobody else tells after a gap). A 410 means list again; a
+dropped or silent connection means watch again from the last version seen, with back-off and jitter.
 """
 
 from __future__ import annotations
@@ -100,10 +101,11 @@ class Reflector:
 
     async def _list(self) -> None:
         listing = self._sink.listing(self._namespace)
-        version = "0"
-        async for items, version in self._cluster.pages(self._kind, self._namespace, selector=self._selector):
+        version = ""
+        async for items, listed in self._cluster.pages(self._kind, self._namespace, selector=self._selector):
             for item in items:
                 listing.add(item)
+            version = listed
         listing.end(int(version))
         self._version = version
         self.lists += 1

@@ -1,8 +1,8 @@
 """The running operator: who leads, what is watched, and the work that follows from it.
 
-Every replica keeps kopf's watches of our kinds. The one that wins the Lease reads sets and upgrades, *then* lists pods and claims, then
-decides (docs/design.md, "What kopf does here"). When it can't know the truth any more it stops: ``failure`` says why, and the process
-ends and starts anew.
+Every replica keeps kopf's watches of our kinds. The one that wins the Lease reads sets and upgrades, *then* lists
+pods and claims, then decides (docs/design.md, "What kopf does here"). When it can't know the truth any more it stops:
+``failure`` says why, and the process ends and starts anew.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import CLAIMS, OURS, PODS, REVISIONS, Kind
 from scalesets.kube.lease import LeadershipLost, Lease
-from scalesets.kube.names import LABEL_SET
+from scalesets.kube.names import GROUP, LABEL_SET
 from scalesets.kube.queue import WorkQueue
 from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 """kopf's watches don't tell what was deleted while they were interrupted; so our kinds are listed now and then."""
+
+LATER_SECONDS = 1.0
+"""How long a change that decides nothing by itself may wait for company."""
 
 
 class Operator:
@@ -145,17 +148,21 @@ class Operator:
             store = self.world.store_of(kind)
             for namespace in namespaces:
                 listing = store.listing(namespace)
-                version = "0"
-                async for items, version in self._cluster.pages(kind, namespace):
+                version = ""
+                async for items, listed in self._cluster.pages(kind, namespace):
                     for item in items:
                         listing.add(item)
+                    version = listed
                 listing.end(int(version))
 
     # ------------------------------------------------------------------ the queue
 
-    def _wake(self, work: Work) -> None:
-        self._reconciler.woken(work)
-        self._queue.add(work)
+    def _wake(self, work: Work, later: bool) -> None:
+        if later:
+            self._queue.add_after(work, LATER_SECONDS)
+        else:
+            self._reconciler.woken(work)
+            self._queue.add(work)
 
     def _again(self, work: Work, seconds: float) -> None:
         if seconds <= 0:
@@ -193,7 +200,7 @@ async def check_access(cluster: Cluster, settings: Settings) -> str:
                 break
         except Refusal as refusal:
             if refusal.outcome is Outcome.MISSING:
-                return f"{cluster.server} doesn't know {kind.plural}.{kind.api_version.split('/')[0]}: install the CRDs (kubectl apply -f crds/)"
+                return f"{cluster.server} doesn't know {kind.plural}.{GROUP}: install the CRDs (kubectl apply -f crds/)"
             if refusal.outcome is Outcome.FORBIDDEN:
                 return f"not allowed to list {kind.plural}: {refusal.message}. Bind the ClusterRole scaleset-operator"
             raise

@@ -21,7 +21,7 @@ class Settings:
     namespaces: tuple[str, ...] = ()  # the namespaces it serves; empty: all
     catalog_namespace: str = "scaleset-system"  # images and extensions that are shared by all namespaces
     default_location: str = "local"  # of sets that name none
-    timing: Timing = Timing()
+    timing: Timing = field(default_factory=Timing)
     read_secrets: bool = True  # preflight may GET Secrets; a refusal is said, not an error
 
     leader_election: bool = True

@@ -1,7 +1,8 @@
 """Figures of the running operator: what it wrote, what it cost, how quick it was (`make bench` reads them).
 
-``SCALESETS_STATS=FILE`` makes the operator write them as JSON at its end and whenever it gets SIGUSR1. Only successful writes count;
-dry-runs, Events and the Lease are counted apart, because a cluster pays for them differently.
+``SCALESETS_STATS=FILE`` makes the operator write them as JSON at its end and whenever it gets SIGUSR1. Only
+successful writes count; dry-runs, Events and the Lease are counted apart, because a cluster pays for them
+differently.
 """
 
 from __future__ import annotations

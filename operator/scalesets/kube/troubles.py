@@ -1,7 +1,9 @@
-"""What went wrong with the writes of one set, told to the next decision in the server's words (docs/rules.md, "Trouble").
+"""What went wrong with the writes of one set, told to the next decision in the server's words (docs/rules.md,
+"Trouble").
 
-Trouble is remembered per instance (or per model), with a back-off that doubles. It is forgotten when the step succeeds,
-and when nobody tried the step again for a while after it might have been (the instance isn't wanted any more).
+Trouble is remembered per instance (or per model), with a back-off that doubles. It is forgotten when the step
+succeeds, and when nobody tried the step again for a while after it might have been (the instance isn't wanted any
+more).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """All that the operator knows: its stores, how they hang together, and whom a change concerns.
 
-A change of a pod, claim, model or upgrade concerns its set; one of an image or extension itself and the sets that may use it. ``see``
-gathers what there is to know of one set for a decision.
+A change of a pod, claim, model or upgrade concerns its set; one of an image or extension itself and the sets that may
+use it. ``see`` gathers what there is to know of one set for a decision.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from scalesets.engine.view import TroubleKind
 from scalesets.kube.cache import Store, keep
-from scalesets.kube.fleet import Claims, Now, Pods, utc_now
+from scalesets.kube.fleet import Claims, Matter, Now, Pods, utc_now
 from scalesets.kube.kinds import EXTENSIONS, IMAGES, SCALE_SETS, UPGRADES, Kind
 from scalesets.kube.names import LABEL_MODEL, LABEL_SET, Raw
+from scalesets.kube.pods import Pod
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.troubles import Troubles
@@ -40,6 +42,10 @@ class Work(NamedTuple):
         return f"{self.topic.value} {self.namespace}/{self.name}"
 
 
+Wake = Callable[[Work, bool], None]
+"""Told whom a change concerns, and whether it can wait a little."""
+
+
 @dataclass(slots=True)
 class Memory:
     """What this process remembers of one set, by its UID; all of it can be lost without harm."""
@@ -49,6 +55,7 @@ class Memory:
     zones_backed: bool | None = None
     templates: dict[Any, Any] = field(default_factory=dict)
     claims_generation: int = -1  # the generation for which claims were looked over for expansion
+    awaited: set[int] = field(default_factory=set)  # members of the running batch that were not Ready when last decided
     retries: dict[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> failures in a row, not before
     batch_since: float | None = None  # when the event came that let the next batch begin (for stats.py)
     told: tuple[str, int, float] = (
@@ -61,10 +68,10 @@ class Memory:
 class World:
     """The stores and the index over them."""
 
-    def __init__(self, settings: Settings, wake: Callable[[Work], None], *, now: Now = utc_now) -> None:
+    def __init__(self, settings: Settings, wake: Wake, *, now: Now = utc_now) -> None:
         self._settings = settings
         self._wake = wake
-        self.pods = Pods(self._wake_set, now=now)
+        self.pods = Pods(self._wake_for_pod, now=now)
         self.claims = Claims(self._wake_set)
         self.sets: Store[Raw] = Store(keep, self._set_changed)
         self.upgrades: Store[Raw] = Store(keep, self._upgrade_changed)
@@ -132,9 +139,25 @@ class World:
 
     # ------------------------------------------------------------ whom a change concerns
 
-    def _wake_set(self, key: Key) -> None:
+    def _wake_set(self, key: Key, later: bool = False) -> None:
         if self._settings.serves(key[0]):
-            self._wake(Work(Topic.SCALE_SET, *key))
+            self._wake(Work(Topic.SCALE_SET, *key), later)
+
+    def _wake_for_pod(self, pod: Pod, matter: Matter) -> None:
+        later = matter is Matter.LATER
+        self._maybe_name_is_free(pod)
+        memory = self._memories.get(pod.owner_uid)
+        if matter is Matter.READY and memory is not None and pod.instance.ordinal in memory.awaited:
+            memory.awaited.discard(pod.instance.ordinal)
+            later = bool(memory.awaited)  # a batch is judged when the last of it is
+        self._wake_set((pod.namespace, pod.set_name), later)
+
+    def _maybe_name_is_free(self, pod: Pod) -> None:
+        """A pod of an earlier set of this name may have been what stood in the way of ours."""
+        scale_set = self.sets.get((pod.namespace, pod.set_name))
+        uid = scale_set["metadata"]["uid"] if scale_set is not None else pod.owner_uid
+        if uid != pod.owner_uid and uid in self._memories and (pod.namespace, pod.name) not in self.pods.store:
+            self._memories[uid].troubles.clear(TroubleKind.NAME_CONFLICT, ordinal=pod.instance.ordinal)
 
     def _set_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
@@ -146,7 +169,7 @@ class World:
             self._locations = locations
             for topic, store in ((Topic.IMAGE, self.images), (Topic.EXTENSION, self.extensions)):
                 for catalogue_key in store.keys():  # noqa: SIM118
-                    self._wake(Work(topic, *catalogue_key))
+                    self._wake(Work(topic, *catalogue_key), False)
 
     def _upgrade_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         for raw in (before, after):
@@ -186,8 +209,8 @@ class World:
     ) -> None:
         appeared = before is None or after is None
         for raw in self.catalogue(store, key[0]) if appeared else ():  # a duplicate may come or go
-            self._wake(Work(topic, key[0], raw["metadata"]["name"]))
-        self._wake(Work(topic, *key))
+            self._wake(Work(topic, key[0], raw["metadata"]["name"]), False)
+        self._wake(Work(topic, *key), False)
         everywhere = key[0] == self._settings.catalog_namespace
         for set_key in self.sets.keys():  # noqa: SIM118 - a copy, not a mapping's view
             if everywhere or set_key[0] == key[0]:

@@ -1,7 +1,8 @@
-"""Performs the writes of one decision, in order, each only when the one before was stored (docs/design.md, "Order of writes").
+"""Performs the writes of one decision, in order, each only when the one before was stored (docs/design.md, "Order of
+writes").
 
-Every write of a status carries the resourceVersion that the decision was made from; a Conflict means that somebody else changed
-the object, so it is read afresh and decided again. Answers go into the cache at once.
+Every write of a status carries the resourceVersion that the decision was made from; a Conflict means that somebody
+else changed the object, so it is read afresh and decided again. Answers go into the cache at once.
 """
 
 from __future__ import annotations
