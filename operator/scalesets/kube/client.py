@@ -56,15 +56,24 @@ class Outcome(Enum):
 class Refusal(Exception):  # noqa: N818 - the server's word, often an expected one
     """A request that didn't succeed."""
 
-    def __init__(self, outcome: Outcome, message: str, *, status: int = 0, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        outcome: Outcome,
+        message: str,
+        *,
+        request: str = "",
+        status: int = 0,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.outcome = outcome
-        self.message = message
+        self.message = message  # the server's words, fit for a condition
+        self.request = request
         self.status = status
         self.retry_after = retry_after
 
     def __str__(self) -> str:
-        return f"{self.outcome.value}: {self.message}"
+        return f"{self.request}: {self.outcome.value}: {self.message}" if self.request else self.message
 
 
 class ConnectionProblem(Exception):  # noqa: N818
@@ -292,7 +301,8 @@ class Cluster:
     def _no_answer(self, method: str, path: str, error: BaseException) -> Refusal:
         self.stats.refused(0, method, _what(path))
         words = str(error) or type(error).__name__
-        return Refusal(Outcome.NO_ANSWER, f"{method} {path.partition('?')[0]} at {self._server}: {words}")
+        request = f"{method} {path.partition('?')[0]}"
+        return Refusal(Outcome.NO_ANSWER, f"no answer from {self._server}: {words}", request=request)
 
     async def _refuse(self, method: str, path: str, response: aiohttp.ClientResponse) -> NoReturn:
         raw = b""
@@ -330,7 +340,7 @@ def refusal_of(status: int, raw: bytes, request: str, retry_after: str | None = 
     if retry_after is not None:
         with contextlib.suppress(ValueError):
             seconds = float(retry_after)
-    return Refusal(outcome, f"{request}: {message}", status=status, retry_after=seconds)
+    return Refusal(outcome, message, request=request, status=status, retry_after=seconds)
 
 
 def _whole(item: dict[str, Any], kind: Kind) -> dict[str, Any]:

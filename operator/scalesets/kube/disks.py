@@ -79,6 +79,9 @@ class Disks:
         generation = context.scale_set["metadata"]["generation"]
         if context.memory.claims_generation == generation or not context.scale_set["spec"].get("volumeClaimTemplates"):
             return
+        if not await context.is_still_there(self._cluster, self._world):
+            return
+        await self._adopt_left_behind(context)
         refused: list[str] = []
         for claim, patch in (*claims.retention_patches(context.seen), *claims.expansions(context.seen)):
             try:
@@ -95,6 +98,17 @@ class Disks:
         else:
             context.memory.troubles.clear(kind)
             context.memory.claims_generation = generation
+
+    async def _adopt_left_behind(self, context: Context) -> None:
+        """Take what an earlier set of this name left, also where the pods were adopted as they are."""
+        for of_instance in list(self._world.claims.of_set(context.key).values()):
+            for claim in list(of_instance.values()):
+                if claim.set_uid == context.uid or claim.deleting:
+                    continue
+                try:
+                    await self._take(context, claim.name)
+                except Unusable:
+                    continue  # said when an instance needs it
 
     async def _create(self, context: Context, body: dict[str, Any]) -> bool:
         """Whether it was made now; no: one of the name exists."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -34,13 +35,13 @@ from scalesets.kube.writes import Result, Writer, refresh
 
 log = logging.getLogger(__name__)
 
-SHARE_OF_TIME = 8
+SHARE_OF_TIME = 24
 """Decisions about one set take at most one part in so many of the time while events pour in."""
 SHORTEST_SETTLE, LONGEST_SETTLE = 0.005, 0.1
 TROUBLE_SHOWN_AFTER = 0.2
 """Seconds until the next decision knows of a write's trouble. Not at once: what always fails must not spin."""
 COUNTS_EVERY, COUNTS_EVERY_IN_BATCH = 1.0, 10.0
-"""Seconds between status writes of mere counts: outside of batches, and after the first within one batch."""
+"""Seconds between status writes of mere counts: outside of batches, and while one runs."""
 
 
 class Reconciler:
@@ -106,6 +107,8 @@ class Reconciler:
         if seen is None:
             return Again(at_once=True)
         view = views.build(seen, settings=self._settings)
+        if memory.troubles.forget_models_but(_models_at_work(view)):
+            view = replace(view, troubles=memory.troubles.all(now))
         built = time.monotonic()
         decision = decide(view, now)
         ended = time.monotonic()
@@ -152,15 +155,13 @@ class Reconciler:
         """The writes without those of mere counts that can wait, and in how many seconds they are due."""
         if not any(isinstance(w, WriteSetStatus) and not w.urgent for w in writes):
             if any(isinstance(w, WriteSetStatus) for w in writes):
-                context.memory.told = (*_batch(context.view), time.monotonic())
+                context.memory.told_at = time.monotonic()
             return list(writes), None
-        upgrade, number = _batch(context.view)
-        told_upgrade, told_number, told_at = context.memory.told
-        in_same_batch = number and (upgrade, number) == (told_upgrade, told_number)
-        wait = told_at + (COUNTS_EVERY_IN_BATCH if in_same_batch else COUNTS_EVERY) - time.monotonic()
+        every = COUNTS_EVERY_IN_BATCH if _batch(context.view)[1] else COUNTS_EVERY
+        wait = context.memory.told_at + every - time.monotonic()
         if wait > 0:
             return [w for w in writes if not isinstance(w, WriteSetStatus)], wait
-        context.memory.told = (upgrade, number, time.monotonic())
+        context.memory.told_at = time.monotonic()
         return list(writes), None
 
     def _tell(self, context: Context, writes: Sequence[Write], actions: Sequence[Action]) -> None:
@@ -305,6 +306,13 @@ def _batch(view: SetView) -> tuple[str, int]:
     upgrade = view.current_upgrade
     batch = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
     return (upgrade.name, batch.number) if upgrade is not None and batch is not None else ("", 0)
+
+
+def _models_at_work(view: SetView) -> set[str]:
+    """The models that the set is on or on its way to: what was wrong with others is past."""
+    upgrade = view.current_upgrade
+    target = upgrade.status.target.model if upgrade is not None and upgrade.status is not None else ""
+    return {target, view.model.name if view.model is not None else ""}
 
 
 def _awaited(view: SetView) -> set[int]:

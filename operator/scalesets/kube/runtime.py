@@ -70,6 +70,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._settings.leader_election:
             await self._lease.release()
+        self.stopped.set()  # kopf would wait five seconds for whoever still waits for this
 
     def check(self) -> dict[str, Any]:
         """For the liveness probe; raises when the operator is not well."""

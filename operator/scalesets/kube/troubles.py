@@ -88,6 +88,13 @@ class Troubles:
             if kind in kinds and of_ordinal == ordinal and (model is None or of_model == model):
                 del self._entries[where]
 
+    def forget_models_but(self, models: set[str]) -> bool:
+        """Forget refused templates of models that nobody wants any more. Whether there were any."""
+        stale = [w for w in self._entries if w[0] is TroubleKind.TEMPLATE_REFUSED and w[1] not in models]
+        for where in stale:
+            del self._entries[where]
+        return bool(stale)
+
     def held_until(self, ordinal: int, now: datetime) -> datetime | None:
         """Until when nothing is to be created for the instance."""
         times = [entry.until for (_, _, of), entry in self._entries.items() if of == ordinal and entry.until > now]

@@ -58,11 +58,7 @@ class Memory:
     awaited: set[int] = field(default_factory=set)  # members of the running batch that were not Ready when last decided
     retries: dict[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> failures in a row, not before
     batch_since: float | None = None  # when the event came that let the next batch begin (for stats.py)
-    told: tuple[str, int, float] = (
-        "",
-        -1,
-        float("-inf"),
-    )  # upgrade, batch and time of the last status write of mere counts
+    told_at: float = float("-inf")  # when the set's status was written last
 
 
 class World:
@@ -113,7 +109,7 @@ class World:
             scale_set=scale_set,
             instances=self.pods.instances(uid),
             claims=self.claims.of_set(key),
-            revisions=self._revisions_of.get(uid, {}),
+            revisions=dict(self._revisions_of.get(uid, {})),
             upgrades=self.upgrades_of(key),
             images=self._for_set(self.images, key[0]),
             extensions=self._for_set(self.extensions, key[0]),
