@@ -161,12 +161,12 @@ class Cluster:
         return _whole(orjson.loads(raw), kind)
 
     async def pages(
-        self, kind: Kind, namespace: str = "", *, selector: str = "", page: int = PAGE
+        self, kind: Kind, namespace: str = "", *, selector: str = "", page: int | None = None
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:
         """All objects in pages, each with the list's resourceVersion: what is stored now, not what was a while ago."""
         token = ""
         while True:
-            query = {"limit": str(page)}
+            query = {"limit": str(page or PAGE)}
             if selector:
                 query["labelSelector"] = selector
             if token:
