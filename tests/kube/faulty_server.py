@@ -49,5 +49,5 @@ async def serving(answer: Answer) -> AsyncIterator[Cluster]:
 async def until(holds: Callable[[], bool], *, seconds: float = 10.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(seconds):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - any condition, not only an event's
             await asyncio.sleep(0.005)

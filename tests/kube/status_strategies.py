@@ -88,6 +88,7 @@ batches = st.builds(
     members=records,
     unhealthy_before=ordinals,
     failed=ordinals,
+    not_created=ordinals,
     rolled_back=ordinals,
     roll_back_time=st.none() | times,
     roll_back_failed=ordinals,

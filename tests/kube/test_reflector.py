@@ -29,7 +29,7 @@ def an_event(kind: str, raw: dict[str, Any]) -> bytes:
 
 
 class Script:
-    """Answers lists and watches; ``watches`` are functions of the open response, taken in turn, the last one again and again."""
+    """Answers lists and watches; ``watches`` are taken in turn, the last one again and again."""
 
     def __init__(self) -> None:
         self.pods: dict[str, dict[str, Any]] = {}
@@ -107,7 +107,7 @@ async def following(cluster: Cluster, *, silence: float = 30.0) -> AsyncIterator
 
 
 def names(store: Store[Raw]) -> set[str]:
-    return {key[1] for key in store.keys()}
+    return {key[1] for key in store.all_keys()}
 
 
 async def test_it_lists_in_pages_and_watches_from_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,7 @@ def test_a_list_takes_out_what_it_does_not_hold_and_spares_what_is_newer() -> No
     listing.add(an_object(4, name="kept", uid="b"))
     store.put(an_object(12, name="made-meanwhile", uid="c"))
     listing.end(10)
-    assert {key[1] for key in store.keys()} == {"kept", "made-meanwhile"}
+    assert {key[1] for key in store.all_keys()} == {"kept", "made-meanwhile"}
 
 
 def test_the_list_of_one_namespace_leaves_the_others_alone() -> None:
@@ -104,7 +104,7 @@ def test_the_list_of_one_namespace_leaves_the_others_alone() -> None:
     store.put(an_object(3, namespace="a", uid="a"))
     store.put(an_object(4, namespace="b", uid="b"))
     store.listing("a").end(10)
-    assert store.keys() == (("b", "web-0"),)
+    assert store.all_keys() == (("b", "web-0"),)
 
 
 def test_a_server_that_went_back_in_time_is_not_believed() -> None:
@@ -127,10 +127,9 @@ def test_deleted_uids_are_forgotten_in_the_end() -> None:
 def test_late_answers_never_change_where_the_watch_leads(steps: list[str], order: random.Random) -> None:
     """The watch tells all in order; the answers of our own writes come at any time after the write, also long after."""
     events: list[tuple[str, dict[str, Any]]] = []
-    version, uid = 0, 0
+    uid = 0
     alive = False
-    for step in steps:
-        version += 1
+    for version, step in enumerate(steps, start=1):
         if step == "write" or not alive:
             uid += not alive
             alive = True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
+from faulty_server import until
 
 from scalesets.kube import queue
 from scalesets.kube.queue import Again, WorkQueue
@@ -32,12 +34,6 @@ class Work:
             return self._answer(key)
         finally:
             self.running.discard(key)
-
-
-async def until(holds: Callable[[], bool], *, seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not holds():
-            await asyncio.sleep(0.002)
 
 
 def a_queue(work: Callable[[str], Awaitable[Again]], workers: int = 4) -> WorkQueue[str]:
@@ -141,7 +137,7 @@ async def test_a_key_that_fails_backs_off_alone(monkeypatch: pytest.MonkeyPatch)
     await until(lambda: len(others) == 50)
     await until(lambda: len(times) == 4)
     await running.stop()
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     assert pauses[0] >= 0.03
     assert pauses[2] > pauses[0]
 

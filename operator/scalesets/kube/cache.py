@@ -67,7 +67,7 @@ class Store(Generic[T]):
         """Everything."""
         return (entry.value for entry in self._entries.values())
 
-    def keys(self) -> tuple[Key, ...]:
+    def all_keys(self) -> tuple[Key, ...]:
         """The keys of everything, as of now."""
         return tuple(self._entries)
 

@@ -164,7 +164,7 @@ class World:
         if (locations := self.locations()) != self._locations:
             self._locations = locations
             for topic, store in ((Topic.IMAGE, self.images), (Topic.EXTENSION, self.extensions)):
-                for catalogue_key in store.keys():  # noqa: SIM118
+                for catalogue_key in store.all_keys():
                     self._wake(Work(topic, *catalogue_key), False)
 
     def _upgrade_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
@@ -208,7 +208,7 @@ class World:
             self._wake(Work(topic, key[0], raw["metadata"]["name"]), False)
         self._wake(Work(topic, *key), False)
         everywhere = key[0] == self._settings.catalog_namespace
-        for set_key in self.sets.keys():  # noqa: SIM118 - a copy, not a mapping's view
+        for set_key in self.sets.all_keys():
             if everywhere or set_key[0] == key[0]:
                 self._wake_set(set_key)
 
