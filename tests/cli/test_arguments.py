@@ -83,8 +83,12 @@ def test_every_command_has_help(scalesets: Run, command: str) -> None:
 def test_help_lists_commands_and_exit_codes(scalesets: Run) -> None:
     told = " ".join(scalesets("--help").stdout.split())
 
-    assert all(command in told for command in [*LOOKING, *ACTING, "operator", "local"])
+    assert all(command in told for command in [*LOOKING, *ACTING, "operator", "local", "demo"])
     assert "4 the upgrade waited for was Faulted or Cancelled" in told.replace("│", "")
+
+
+def test_the_version_is_told(scalesets: Run) -> None:
+    assert scalesets("--version").stdout.startswith("scaleset-operator ")
 
 
 @pytest.mark.parametrize(
