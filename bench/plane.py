@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 import orjson
 import yaml
 
+from processes import cpu_seconds
 from scalesets.local.controlplane import ControlPlane
 
 FEATURE = "--feature-gates=MaxUnavailableStatefulSet=true"
@@ -52,7 +53,7 @@ class Plane:
 
 
 @contextmanager
-def a_plane() -> Iterator[Plane]:
+def a_plane(binaries: Mapping[str, Path]) -> Iterator[Plane]:
     """Start one, with as many queries per second for controller-manager and scheduler as they can use."""
     with TemporaryDirectory(prefix="scalesets-bench-") as made:
         directory = Path(made)
@@ -67,14 +68,14 @@ def a_plane() -> Iterator[Plane]:
         }
         (directory / "audit.yaml").write_text(yaml.safe_dump(policy))
         flags = (FEATURE, f"--audit-policy-file={directory}/audit.yaml", f"--audit-log-path={directory}/audit.log")
-        with ControlPlane(directory / "plane", kcm_qps=2000, apiserver_flags=flags, kcm_flags=(FEATURE,)) as running:
+        with ControlPlane(
+            directory / "plane", binaries=binaries, kcm_qps=2000, apiserver_flags=flags, kcm_flags=(FEATURE,)
+        ) as running:
             yield Plane(running, directory)
 
 
 def await_calm(plane: Plane, *, timeout: float = 120.0) -> None:
     """Wait until the control plane has nothing to do, so that each upgrade starts from the same quiet."""
-    from processes import cpu_seconds
-
     names = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "machines", "etcd")
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -47,9 +47,10 @@ def show(console: Console, results: dict[str, float | str]) -> None:
         limit = f"≤ {_number(bar.limit)} {bar.unit}".rstrip()
         if isinstance(measured, int | float):
             verdict = Text("ok", "green") if measured <= bar.limit else Text("miss", "bold red")
-            row = [bar.key, limit, f"{_number(measured)} {bar.unit}".rstrip(), verdict]
+            shown = f"{_number(measured)} {bar.unit}".rstrip()
         else:
-            row = [bar.key, limit, "-", Text("not run", "dim")]
+            shown, verdict = "-", Text("not run", "dim")
+        row: list[RenderableType] = [bar.key, limit, shown, verdict]
         table.add_row(*row, *([Text(bar.what, "dim")] if console.width >= _WIDE else []))
     console.print(table)
     if "ours_s" in results:

@@ -22,6 +22,8 @@ import latency
 import report
 import upgrades
 from plane import a_plane
+from scalesets.local.binaries import find_binaries
+from scalesets.local.progress import progress_for
 from scalesets.local.versions import KUBERNETES
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
@@ -50,13 +52,14 @@ def main(
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.1f} s  {text}")
 
+    binaries = find_binaries(progress_for(console))
     told: dict[str, float | str] = {**circumstances()}
     if Part.DECIDE in parts:
         told |= decisions.measure(10_000, rounds=100)
         say(f"one decision for 10,000 instances: {told['decide_10k_ms']:.1f} ms")
     gaps: list[float] = []
     if Part.UPGRADE in parts or Part.LATENCY in parts:
-        with a_plane() as plane:
+        with a_plane(binaries) as plane:
             say("the control plane is ready")
             if Part.UPGRADE in parts:
                 compared, gaps = asyncio.run(upgrades.measure(plane, instances, runs, say))
@@ -68,7 +71,7 @@ def main(
         told["next_batch_latency_ms_p50"] = latency.percentile(gaps, 0.5)
         told["next_batch_latency_samples"] = len(gaps)
     if Part.FLEET in parts:
-        with a_plane() as plane:
+        with a_plane(binaries) as plane:
             told |= asyncio.run(fleet.measure(plane, say))
     told["bench_s"] = time.monotonic() - began
     results.parent.mkdir(parents=True, exist_ok=True)
@@ -108,4 +111,6 @@ def _cpu_model() -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(pretty_exceptions_enable=False)
+    app.command()(main)
+    app()
