@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from scalesets.cli.errors import CommandError, ExitCode
+from scalesets.cli.session import errors_in_words
 from scalesets.engine.view import AZURE_TIMING, Timing
 from scalesets.kube import times
 from scalesets.kube.settings import Settings
@@ -85,7 +86,8 @@ def operator(
         liveness_port=liveness,
         stats_file=Path(stats) if stats else None,
     )
-    _run(settings, kubeconfig=kubeconfig, json_log=log_format is LogFormat.JSON, verbose=verbose)
+    with errors_in_words():
+        _run(settings, kubeconfig=kubeconfig, json_log=log_format is LogFormat.JSON, verbose=verbose)
 
 
 def _run(settings: Settings, *, kubeconfig: str | None, json_log: bool, verbose: bool) -> None:
@@ -134,4 +136,4 @@ def _duration(option: str, text: str | None, otherwise: timedelta) -> timedelta:
     try:
         return times.parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(f"{option}: {error}") from error
+        raise typer.BadParameter(f"{option}: not an ISO 8601 duration like PT5M: {text!r}") from error

@@ -12,6 +12,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
+from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -88,10 +89,16 @@ async def connect(stats: Stats, *, kubeconfig: str | None = None) -> Cluster:
     configuration = Configuration()
     named = kubeconfig or os.environ.get("KUBECONFIG")
     try:
+        if named and os.pathsep not in named:
+            Path(named).stat()
         if not named and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await config.load_kube_config(config_file=named or None, client_configuration=configuration)  # type: ignore[no-untyped-call]
+    except FileNotFoundError:
+        raise ConnectionProblem(
+            f"there is no kubeconfig {named}; name another with --kubeconfig or KUBECONFIG"
+        ) from None
     except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = named or "~/.kube/config"
         raise ConnectionProblem(
