@@ -82,7 +82,6 @@ def test_a_change_that_the_operator_has_not_seen_yet() -> None:
     assert findings(scene.around(an_image(NEW)))["NotObserved"].weight is Weight.WAITS
 
 
-@pytest.mark.requirement("O5")
 def test_not_opted_in() -> None:
     scene = a_set().on(OLD)
     scene.spec["upgradePolicy"]["automaticOSUpgradePolicy"]["enableAutomaticOSUpgrade"] = False
@@ -112,7 +111,7 @@ def test_a_missing_image() -> None:
     assert "scalesets images" in blocking(a_set().on(OLD).around())["ImageNotFound"].cure
 
 
-@pytest.mark.requirement("O15", "O21")
+@pytest.mark.requirement("O15")
 def test_a_missing_secret_that_only_the_operator_sees() -> None:
     scene = a_set().on(NEW)
     scene.condition("AutomaticOSUpgradeEligible", False, "ExternalResourceMissing", "Secret web-keys is missing")
@@ -120,7 +119,6 @@ def test_a_missing_secret_that_only_the_operator_sees() -> None:
     assert "web-keys" in blocking(scene.around(an_image(NEW)))["ExternalResourceMissing"].message
 
 
-@pytest.mark.requirement("O11")
 def test_too_many_unhealthy_names_them_and_the_way_out() -> None:
     found = blocking(a_set().on(OLD).unhealthy(1, 3, 5, 7, 9).around(an_image(OLD, NEW)))["TooManyUnhealthy"]
 
@@ -129,12 +127,10 @@ def test_too_many_unhealthy_names_them_and_the_way_out() -> None:
     assert "scalesets update-instances web 1 3 5 7 9" in found.cure
 
 
-@pytest.mark.requirement("O11")
 def test_as_many_as_the_limit_allows_block_nothing() -> None:
     assert not blocking(a_set().on(OLD).unhealthy(1, 3, 5, 7).around(an_image(OLD, NEW)))
 
 
-@pytest.mark.requirement("O19")
 def test_the_time_of_the_next_trigger() -> None:
     scene = a_set().on(OLD)
     scene.condition("Progressing", False, "WaitingForTrigger", f"version {NEW} starts at 2026-11-22T12:41:00Z")
@@ -157,7 +153,6 @@ def test_a_version_that_failed_here_is_not_tried_again() -> None:
     assert "scalesets start web" in found.cure
 
 
-@pytest.mark.requirement("O10", "O18")
 @pytest.mark.parametrize(
     ("version", "words"),
     [
@@ -173,7 +168,6 @@ def test_why_a_newer_version_is_not_the_latest(version: dict[str, object], words
     assert findings(around)["NotLatest"].message.startswith(f"version {NEWER} is newer, but {words}")
 
 
-@pytest.mark.requirement("O20")
 def test_manual_mode_names_who_is_left_out() -> None:
     scene = a_set(replicas=3, mode="Manual").on(OLD)
     scene.pods[1]["metadata"]["labels"]["scalesets.dev/model"] = OLD_MODEL

@@ -84,7 +84,7 @@ def test_by_hand_there_is_no_roll_back() -> None:
     assert not planned(around, by=StartedBy.USER).rolls_back
 
 
-@pytest.mark.requirement("O14")
+@pytest.mark.requirement("O15")
 def test_a_pinned_version_can_not_be_planned_and_the_error_says_so() -> None:
     scene = a_set().on(OLD)
     scene.spec["imageReference"]["version"] = OLD
@@ -101,7 +101,6 @@ def a_changed_model() -> tuple[Scene, dict[str, object]]:
     return scene, old
 
 
-@pytest.mark.requirement("O20")
 def test_a_changed_model_goes_before_an_image() -> None:
     scene, old = a_changed_model()
     around = scene.around(an_image(NEW), old_model=old)
