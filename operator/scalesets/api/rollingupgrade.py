@@ -228,6 +228,8 @@ class BatchStatus(Model):
     """Where they come from."""
     failed: Ordinals = ""
     """Instances that failed, put back or not."""
+    not_created: Ordinals = ""
+    """Those of the failed whose pods the API server or a quota didn't let come: that is not the target's fault."""
     rolled_back: Ordinals = ""
     """Instances that are put back, or are to be."""
     unhealthy_before: Ordinals = ""

@@ -1,38 +1,50 @@
 """Mode Automatic: a model change replaces every instance at once, without a RollingUpgrade (O20).
 
 The intent is the record: it names the new release of every instance before the first pod of it is deleted, so a crash
-in between loses nothing. Extensions' and OS versions follow the same rules as in a model upgrade.
+in between loses nothing. A dry run comes before the intent, as before a batch: a template that the server refuses
+must not take down the whole set. Extensions' and OS versions follow the same rules as in a model upgrade.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from scalesets.engine import releases, scopes
+from scalesets.engine import instances, releases, scopes
 from scalesets.engine.census import Census
-from scalesets.engine.view import Release, SetView, Target, UpgradeMode, UpgradeType
+from scalesets.engine.decision import DryRun
+from scalesets.engine.view import Release, SetView, UpgradeMode, UpgradeType
 
 
-def intents(view: SetView, census: Census, now: datetime) -> dict[int, Release]:
-    """The record entries of instances that are to be replaced; empty in the other modes and when nothing differs."""
+@dataclass(frozen=True, slots=True)
+class Intents:
+    """Record entries of the instances that are to be replaced, and the trial to be done before they are stored."""
+
+    record: Mapping[int, Release] = field(default_factory=dict)
+    trial: DryRun | None = None
+
+
+def intents(view: SetView, census: Census, now: datetime) -> Intents:
+    """What mode Automatic replaces; nothing in the other modes, when nothing differs, or when it can't be done yet."""
     model = view.model
     if model is None or view.mode is not UpgradeMode.AUTOMATIC:
-        return {}
-    behind = {
-        o: r
-        for o, r in census.releases.items()
-        if not releases.is_on_model(view, r, model) and scopes.may_touch(view, o, r, platform_os=False)
-    }
+        return Intents()
+    behind = [
+        o
+        for o in census.where(lambda release: not releases.is_on_model(view, release, model))
+        if scopes.may_touch(view, census, o, platform_os=False)
+    ]
     if not behind:
-        return {}
-    version = releases.allowed_version(view, model, now)
-    extensions = releases.extension_versions(view, model, now)
-    if version is None or extensions is None:
-        return {}
-    target = Target(model.name, version, model.image, extensions)
-    out: dict[int, Release] = {}
-    for ordinal, release in behind.items():
-        known = view.status.record.get(ordinal)
-        intended = known is not None and known.model == model.name
-        out[ordinal] = known if known and intended else releases.moved(view, UpgradeType.MODEL, target, release)
-    return out
+        return Intents()
+    recorded = view.status.record
+    intended = {o: recorded[o] for o in behind if o in recorded and recorded[o].model == model.name}
+    target = scopes.target_of(view, UpgradeType.MODEL, model, now)
+    move = releases.once_each(lambda former: releases.moved(view, UpgradeType.MODEL, target, former))
+    fresh = {o: move(census.releases[o]) for o in behind if o not in intended}
+    if not fresh or not all(releases.is_whole(release, model) for release in fresh.values()):
+        return Intents(intended)
+    trial = instances.create(view, min(fresh), fresh[min(fresh)], now)
+    if isinstance(trial, datetime):  # the last trial failed: not again before then
+        return Intents(intended)
+    return Intents({**intended, **fresh}, DryRun(trial.ordinal, trial.release))

@@ -18,7 +18,7 @@ PLATFORM_LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A batch to be: its cell (the first member's, with cross-zone) and its members."""
+    """A batch to be: its cell (the zone is empty across zones) and its members."""
 
     zone: str
     update_domain: int
@@ -58,7 +58,7 @@ def choose(
 
     first = min(map(rank, candidates))
     members = sorted(o for o in candidates if rank(o) == first)[:limit]
-    return Choice(placement.zone(members[0], zones), first[1], frozenset(members))
+    return Choice("" if cross_zone else placement.zone(members[0], zones), first[1], frozenset(members))
 
 
 def plan(

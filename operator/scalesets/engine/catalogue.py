@@ -136,12 +136,17 @@ def _regions(
     locations: Collection[str],
     now: datetime,
 ) -> tuple[RegionState, ...]:
+    """Where the version is to be, and how far it is there. A region that is named later has it from then on."""
     old = {r.name: r for r in before}
-    names = published.target_regions if published.target_regions is not None else {*locations, *old}
+    named = published.target_regions
     start = published.published_date or first_seen
     state = ReplicationState.AVAILABLE if start <= now else ReplicationState.PENDING
     out = []
-    for name in sorted(names):
+    for name in sorted(named if named is not None else {*locations, *old}):
         was = old.get(name)
-        out.append(was if was is not None and was.state is state else RegionState(name, state, max(start, first_seen)))
+        if was is not None and was.state is state:
+            out.append(was)
+        else:
+            added = named is not None and was is None
+            out.append(RegionState(name, state, max(start, now if added else first_seen)))
     return tuple(out)

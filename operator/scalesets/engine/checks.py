@@ -1,11 +1,12 @@
 """The stop rules: each a small check that answers with an error code and words, or with None (O11, O13).
 
-The codes are Azure's. ``whole_set_before`` looks at the whole set before an upgrade and before every batch;
-``upgraded_instances`` looks, after every batch, at what the upgrade has touched so far.
+``whole_set`` looks at all instances before an upgrade and before every batch; ``upgraded_instances`` looks, after every
+batch, at what the upgrade has touched so far. The codes are Azure's, but for NOT_CREATED.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from scalesets.engine.census import Census, exceeds
@@ -14,6 +15,8 @@ from scalesets.engine.view import NONE, Batch, Ordinals, RollingPolicy
 BEFORE = "MaxUnhealthyInstancePercentExceededBeforeRollingUpgrade"
 DURING = "MaxUnhealthyInstancePercentExceededInRollingUpgrade"
 UPGRADED = "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade"
+NOT_CREATED = "InstancesNotCreated"
+"""Too many failed because their pods could not be made: the API server's or a quota's fault, not the target's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,12 @@ def whole_set(census: Census, policy: RollingPolicy, *, code: str, ignored: Ordi
 
 def touched(batches: tuple[Batch, ...], scope: Ordinals) -> Ordinals:
     """Every instance in scope that a batch has touched."""
-    return frozenset(o for b in batches for o in b.members if o in scope)
+    return scope & _all(b.members for b in batches)
 
 
 def failed(batches: tuple[Batch, ...], scope: Ordinals) -> Ordinals:
     """Every instance in scope that failed, put back or not."""
-    return frozenset(o for b in batches for o in b.failed if o in scope)
+    return scope & _all(b.failed for b in batches)
 
 
 def upgraded_instances(
@@ -59,13 +62,17 @@ def upgraded_instances(
     """
     all_touched = touched(batches, scope)
     bad = failed(batches, scope) | (all_touched & census.unhealthy)
-    sick_before = frozenset(o for b in batches for o in b.unhealthy_before)
-    incurable = bad & sick_before
+    incurable = bad & _all(b.unhealthy_before for b in batches)
     bad, base = bad - incurable, all_touched - incurable
-    if not exceeds(len(bad), len(base), policy.max_unhealthy_upgraded_percent):
+    percent = policy.max_unhealthy_upgraded_percent
+    if not exceeds(len(bad), len(base), percent):
         return None
-    return Stop(
-        UPGRADED,
-        f"{len(bad)} of {len(base)} upgraded instances became unhealthy, more than "
-        f"maxUnhealthyUpgradedInstancePercent={policy.max_unhealthy_upgraded_percent} allows",
-    )
+    limit = f"more than maxUnhealthyUpgradedInstancePercent={percent} allows"
+    not_created = bad & _all(b.not_created for b in batches)
+    if not exceeds(len(bad - not_created), len(base - not_created), percent):
+        return Stop(NOT_CREATED, f"the pods of {len(not_created)} of {len(base)} instances were not made, {limit}")
+    return Stop(UPGRADED, f"{len(bad)} of {len(base)} upgraded instances became unhealthy, {limit}")
+
+
+def _all(parts: Iterable[Iterable[int]]) -> Ordinals:
+    return frozenset().union(*parts)

@@ -12,7 +12,6 @@ from datetime import datetime
 
 from scalesets.engine import eligibility, ordinals, releases, scopes
 from scalesets.engine.census import Census, exceeds
-from scalesets.engine.instances import is_protected
 from scalesets.engine.start import Start, is_model_blocked
 from scalesets.engine.view import (
     Code,
@@ -20,6 +19,7 @@ from scalesets.engine.view import (
     SetStatus,
     SetView,
     Trouble,
+    TroubleKind,
     Upgrade,
     UpgradeMode,
     UpgradeType,
@@ -27,6 +27,9 @@ from scalesets.engine.view import (
 
 Words = tuple[str, str]
 """A reason in CamelCase and a message."""
+
+EXTENSION_NOT_FOUND = "ExtensionNotFound"
+"""The one problem of a model that others mend: every other asks for another spec."""
 
 
 def describe(
@@ -41,13 +44,13 @@ def describe(
     """All conditions as they stand now, in a fixed order."""
     members = _members(upgrade)
     work = _work_left(view, census, upgrade, members, unresolved, now)
-    stalled = _stalled(view)
+    stalled = _stalled(view, work)
     sick = _too_many_unhealthy(view, census, members)
     not_ready = stalled or work or sick
     found = [
-        _condition("Ready", not_ready is None, not_ready or ("Ready", "")),
-        _condition("Reconciling", stalled is None and work is not None, work or ("Reconciled", "")),
-        _condition("Stalled", stalled is not None, stalled or ("NotStalled", "")),
+        Condition("Ready", not_ready is None, *(not_ready or ("Ready", ""))),
+        Condition("Reconciling", stalled is None and work is not None, *(work or ("Reconciled", ""))),
+        Condition("Stalled", stalled is not None, *(stalled or ("NotStalled", ""))),
         _progressing(upgrade, start, work),
         _eligible(view, now),
     ]
@@ -71,23 +74,19 @@ def _work_left(
         return view.model_problem
     if unresolved:
         return _why_unresolved(view, now)
-    if any(o >= view.replicas for o in view.instances):
+    if census.beyond:
         return "ScalingIn", f"down to {view.replicas} instances"
-    if any(o not in census.counted and o not in members for o in range(view.replicas)):
+    missing = [o for o in census.missing if o not in members]
+    if any(o not in census.absent for o in missing) or any(i.ordinal not in members for i in census.young):
         return "ScalingOut", f"up to {view.replicas} instances"
-    if any(o not in census.present and o not in members for o in range(view.replicas)):
+    if missing:
         return "RestoringInstances", "lost instances come back"
     model = view.model
     if model is None or view.mode is UpgradeMode.MANUAL:
         return None
-    for ordinal, release in census.releases.items():
-        if (
-            ordinal not in members
-            and not releases.is_on_model(view, release, model)
-            and not is_protected(view, ordinal)
-        ):
-            return "ModelUpgrade", f"instances are being brought to model {model.name}"
-    if upgrade is not None and upgrade.type is UpgradeType.MODEL:
+    at_work = upgrade is not None and upgrade.type is UpgradeType.MODEL
+    behind = census.where(lambda release: not releases.is_on_model(view, release, model))
+    if at_work or any(o not in members and scopes.may_touch(view, census, o, platform_os=False) for o in behind):
         return "ModelUpgrade", f"instances are being brought to model {model.name}"
     return None
 
@@ -96,19 +95,27 @@ def _why_unresolved(view: SetView, now: datetime) -> Words:
     for check in eligibility.NEW_INSTANCE:
         if found := check(view, now):
             return found.reason, found.message
-    if view.status.faulted_os_versions:
-        versions = ", ".join(view.status.faulted_os_versions)
+    model = view.model
+    avoid = view.status.faulted_os_versions
+    if model is not None and avoid and releases.allowed_version(view, model, now, avoid=avoid) is None:
+        versions = ", ".join(avoid)
         return "NoVersionAvailable", f"every version that may be used has failed on this set ({versions})"
-    return "ExtensionNotFound", "an extension of spec.extensions has no version that can be installed"
+    return EXTENSION_NOT_FOUND, "an extension of spec.extensions has no version that can be installed"
 
 
-def _stalled(view: SetView) -> Words | None:
+def _stalled(view: SetView, work: Words | None) -> Words | None:
+    """Why only a change of this object lets it go on; what others have to provide is Reconciling."""
+    if view.model is None and view.model_problem[0]:
+        return None if view.model_problem[0] == EXTENSION_NOT_FOUND else view.model_problem
     last = view.status.last_model_upgrade
-    if last is None or not is_model_blocked(view) or view.mode is not UpgradeMode.ROLLING:
-        return None
-    if last.outcome is Code.CANCELLED:
-        return "ModelUpgradeCancelled", f"{last.name} was cancelled; change the model or start a Model upgrade"
-    return "ModelUpgradeFaulted", f"{last.name}: {last.code}; change the model or start a Model upgrade"
+    if last is not None and is_model_blocked(view) and view.mode is UpgradeMode.ROLLING:
+        if last.outcome is Code.CANCELLED:
+            return "ModelUpgradeCancelled", f"{last.name} was cancelled; change the model or start a Model upgrade"
+        return "ModelUpgradeFaulted", f"{last.name}: {last.code}; change the model or start a Model upgrade"
+    for trouble in view.troubles if work is not None and view.model is not None else ():
+        if trouble.kind is TroubleKind.TEMPLATE_REFUSED and view.model is not None and trouble.model == view.model.name:
+            return trouble.kind.value, trouble.message
+    return None
 
 
 def _too_many_unhealthy(view: SetView, census: Census, members: Collection[int]) -> Words | None:
@@ -157,13 +164,13 @@ def _last_upgrade(status: SetStatus) -> Iterable[Condition]:
 def _left_out(view: SetView, census: Census) -> Iterable[Condition]:
     """Instances that upgrades leave alone, by name: they never block an upgrade from completing."""
     parts = []
-    if kept := [o for o in census.releases if is_protected(view, o)]:
-        parts.append(f"protected from upgrades: {_names(view, kept)}")
-    if dying := [o for o in census.releases if o in view.claims_deleting]:
+    if census.protected:
+        parts.append(f"protected from upgrades: {_names(view, census.protected)}")
+    if dying := view.claims_deleting.intersection(census.releases):
         parts.append(f"a claim is being deleted: {_names(view, dying)}")
     model = view.model
     if view.mode is UpgradeMode.MANUAL and model is not None:
-        old = [o for o, r in census.releases.items() if r.model != model.name]
+        old = census.where(lambda release: release.model != model.name)
         if old:
             parts.append(f"not on the latest model (kubectl scaleset update-instances): {_names(view, old)}")
     if parts:
@@ -195,7 +202,3 @@ def _members(upgrade: Upgrade | None) -> Collection[int]:
 
 def _names(view: SetView, some: Collection[int]) -> str:
     return f"{view.name}-{{{ordinals.render(some)}}}"
-
-
-def _condition(kind: str, holds: bool, words: Words) -> Condition:
-    return Condition(kind, holds, *words)

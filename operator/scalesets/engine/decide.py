@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from scalesets.engine import automatic, checks, history, instances, rolling, start, versions
+from scalesets.engine import automatic, checks, history, instances, rolling, scopes, start, versions
 from scalesets.engine import census as counting
 from scalesets.engine import status as statuses
 from scalesets.engine.census import Census
 from scalesets.engine.decision import Decision, Event, ReleaseUpgrade, Write, WriteSetStatus, WriteUpgradeStatus
-from scalesets.engine.instances import WAITING_FOR_APPROVAL
 from scalesets.engine.rolling import Step
 from scalesets.engine.start import Start
 from scalesets.engine.view import SetStatus, SetView, Upgrade, UpgradeType
@@ -32,14 +31,16 @@ def decide(view: SetView, now: datetime) -> Decision:
     step, begin, base, events = _upgrade(view, base, census, now)
     upgrade = _at_work(view, base, step)
     plan = instances.tend(view, census, step.members, now)
-    intents = automatic.intents(view, census, now) if not base.current_upgrade and not begin.writes else {}
+    free = not base.current_upgrade and not begin.writes
+    intents = automatic.intents(view, census, now) if free else automatic.Intents()
     base = replace(
         base,
-        record=statuses.record(view, census, members=step.members, judged=step.record, intents=intents),
+        record=statuses.record(view, census, members=step.members, judged=step.record, intents=intents.record),
     )
     after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
     dropped, expiry = history.outdated(view, now)
-    writes: list[Write] = [step.dry_run] if step.dry_run else []  # first: a refused template ends the decision unsaid
+    trial = step.dry_run or intents.trial
+    writes: list[Write] = [trial] if trial else []  # first: a refused template ends the decision unsaid
     writes.extend(begin.writes)
     if after != stored:
         writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after)))
@@ -76,8 +77,8 @@ def _upgrade(
     if upgrade.finished:
         return Step(), Start(), history.closed(view, base, upgrade), ()
     step = rolling.step(view, upgrade, census, now)
-    seen = step.status or upgrade.status
-    if seen is not None and seen.waiting == WAITING_FOR_APPROVAL and seen.running_batch is None:
+    after = replace(upgrade, status=step.status or upgrade.status)
+    if scopes.awaits_approval(after) and after.status is not None and after.status.running_batch is None:
         base = replace(base, current_upgrade="")  # it holds nobody up while it waits
     return step, Start(), base, step.events
 
@@ -88,18 +89,12 @@ def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
     return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
 
 
-def _new_troubles(stored: SetStatus, view: SetView) -> tuple[Event, ...]:
-    """Trouble is told once, when its condition appears; the condition tells it as long as it lasts."""
-    known = {c.type for c in stored.conditions if c.status}
-    new = {t.kind: t.message for t in reversed(view.troubles) if t.kind.value not in known}
-    return tuple(Event(kind.value, message, warning=True) for kind, message in new.items())
-
-
 def _guard_replicas(view: SetView) -> SetView:
     """A drop to the default that no field manager owns doesn't scale in a set that has instances."""
     if view.replicas_owned:
         return view
-    known = max(view.status.record, default=-1) + 1
+    there = [o for o, instance in view.instances.items() if instance.live]
+    known = max([*view.status.record, *there], default=-1) + 1
     if known <= view.replicas:
         return replace(view, replicas_owned=True)
     return replace(view, replicas=known)
@@ -108,7 +103,17 @@ def _guard_replicas(view: SetView) -> SetView:
 def _times(view: SetView, census: Census, now: datetime) -> list[datetime | None]:
     """When time alone changes the picture: a version comes or goes, a trouble ends, a new instance starts to count."""
     grown = view.policy.provisioning_timeout + view.policy.health_timeout
-    young = [i.created + grown for o, i in view.instances.items() if o < view.replicas and o not in census.counted]
+    young = [i.created + grown for i in census.young]
     ends = [t.until for t in view.troubles if t.until is not None and t.until > now]
-    image = view.images.get(view.model.image) if view.model is not None else None
-    return [min(young, default=None), min(ends, default=None), versions.next_change(image, now)]
+    model = view.model
+    catalogues = [view.images.get(model.image)] if model is not None else []
+    catalogues += [view.extensions.get(e.key) for e in model.extensions] if model is not None else []
+    changes = [versions.next_change(catalogue, now) for catalogue in catalogues]
+    return [min(young, default=None), min(ends, default=None), *changes]
+
+
+def _new_troubles(stored: SetStatus, view: SetView) -> tuple[Event, ...]:
+    """Trouble is told once, when its condition appears; the condition tells it as long as it lasts."""
+    known = {c.type for c in stored.conditions if c.status}
+    new = {t.kind: t.message for t in reversed(view.troubles) if t.kind.value not in known}
+    return tuple(Event(kind.value, message, warning=True) for kind, message in new.items())

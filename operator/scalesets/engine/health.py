@@ -27,11 +27,13 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A verdict; while waiting, ``at`` is when time alone changes it. ``stuck`` marks a pod that doesn't end."""
+    """A verdict. ``at`` is when time alone changes it, or since when it has been FAILED."""
 
     verdict: Verdict
     at: datetime | None = None
-    stuck: bool = False
+
+
+HEALTHY = Judgement(Verdict.HEALTHY)
 
 
 def judge(
@@ -43,38 +45,35 @@ def judge(
     model: Model | None,
     now: datetime,
 ) -> Judgement:
-    """Judge an instance that was touched at ``since`` and is wanted at ``wanted``."""
-    timeout = max(policy.health_timeout, model.probe_delay if model else timedelta(0))
+    """Judge an instance that was touched at ``since`` and is wanted at ``wanted``, whose model is ``model``."""
     if instance is not None and instance.deleting_since is not None:
         gone_by = max(instance.deleting_since, since) + policy.provisioning_timeout + instance.grace
-        return Judgement(Verdict.FAILED, stuck=True) if now >= gone_by else Judgement(Verdict.WAITING, gone_by)
-    upgraded = instance is not None and instance.release == wanted and not instance.lost
-    if instance is not None and upgraded:
-        settled = _settled_at(instance, probed=model is None or model.probed)
-        if settled is not None and settled <= now:
-            return Judgement(Verdict.HEALTHY)
-    else:
-        settled = None
-    deadline = _clock_start(instance if upgraded else None, since + policy.provisioning_timeout) + timeout
-    if now >= deadline and settled is None:
-        return Judgement(Verdict.FAILED)
-    return Judgement(Verdict.WAITING, deadline if settled is None else settled)
+        return _due(gone_by, now)
+    started = since + policy.provisioning_timeout
+    timeout = max(policy.health_timeout, model.probe_delay if model else timedelta(0))
+    if instance is None or instance.lost or instance.release != wanted:
+        return _due(started + timeout, now)
+    settled = _settled_at(instance, probed=model is None or model.probed)
+    if settled is not None:
+        return HEALTHY if settled <= now else Judgement(Verdict.WAITING, settled)
+    if instance.started_at is not None:
+        started = min(started, instance.started_at)
+    if instance.failed_to_start is not None:
+        started = min(started, instance.failed_to_start)
+    return _due(started + timeout, now)
+
+
+def _due(deadline: datetime, now: datetime) -> Judgement:
+    return Judgement(Verdict.FAILED if deadline <= now else Verdict.WAITING, deadline)
 
 
 def _settled_at(instance: Instance, *, probed: bool) -> datetime | None:
     """When the instance counts as recovered, or None while nothing promises that."""
-    if probed:
-        if instance.first_ready is not None:
-            return instance.first_ready
-        return instance.ready_since or instance.created if instance.ready else None
+    if probed and instance.first_ready is not None:
+        return instance.first_ready
     if not instance.ready:
         return None
+    if probed:
+        return instance.ready_since or instance.created
     since = [t for t in (instance.ready_since, instance.started_at) if t is not None]
     return max(since, default=instance.created) + UNPROBED_SETTLE_TIME
-
-
-def _clock_start(instance: Instance | None, latest: datetime) -> datetime:
-    if instance is None:
-        return latest
-    seen = [t for t in (instance.started_at, instance.failed_to_start) if t is not None]
-    return min([*seen, latest])

@@ -36,21 +36,18 @@ def closed(view: SetView, stored: SetStatus, upgrade: Upgrade) -> SetStatus:
         code=status.error_code,
         reason=status.error,
         started_by=upgrade.started_by,
-        model=view.model.name if view.model else status.target.model,
+        model=status.target.model,
         enabled_time=stored.enabled_time,
     )
+    if not last.model or upgrade.instances:
+        return freed  # it never began, or is only about the instances that a user named
     if upgrade.type is UpgradeType.MODEL:
-        return replace(freed, last_model_upgrade=replace(last, model=status.target.model))
-    if upgrade.type is not UpgradeType.OS_IMAGE or not last.version:
-        return freed
-    faulted = tuple(v for v in stored.faulted_os_versions if v != last.version)
-    if status.code is Code.FAULTED and status.error_code == checks.UPGRADED:
-        faulted = (*faulted, last.version)[-_MAX_FAULTED_VERSIONS:]
-    elif status.code is not Code.COMPLETED:
-        faulted = stored.faulted_os_versions
-    if status.code is Code.FAULTED and status.error_code != checks.UPGRADED:
-        last = replace(last, retry_delay=_retry_delay(stored.last_os_upgrade, last.version, view.timing))
-    return replace(freed, last_os_upgrade=last, faulted_os_versions=faulted)
+        if last.code == checks.NOT_CREATED:
+            last = replace(last, retry_delay=_retry_delay(stored.last_model_upgrade, last, view.timing))
+        return replace(freed, last_model_upgrade=last)
+    if last.outcome is Code.FAULTED and last.code != checks.UPGRADED:
+        last = replace(last, retry_delay=_retry_delay(stored.last_os_upgrade, last, view.timing))
+    return replace(freed, last_os_upgrade=last, faulted_os_versions=_faulted(stored.faulted_os_versions, last))
 
 
 def outdated(view: SetView, now: datetime) -> tuple[tuple[DeleteUpgrade, ...], datetime | None]:
@@ -74,7 +71,18 @@ def _completed(upgrade: Upgrade) -> datetime:
     return (upgrade.status.completed if upgrade.status else None) or upgrade.created
 
 
-def _retry_delay(before: LastUpgrade | None, version: str, timing: Timing) -> timedelta:
-    if before is not None and before.version == version and before.retry_delay is not None:
+def _faulted(before: tuple[str, ...], last: LastUpgrade) -> tuple[str, ...]:
+    """The versions that failed here: with this one, or without it once it was brought to the set after all."""
+    failed = last.outcome is Code.FAULTED and last.code == checks.UPGRADED
+    if not failed and last.outcome is not Code.COMPLETED:
+        return before
+    others = tuple(version for version in before if version != last.version)
+    return (*others, last.version)[-_MAX_FAULTED_VERSIONS:] if failed else others
+
+
+def _retry_delay(before: LastUpgrade | None, last: LastUpgrade, timing: Timing) -> timedelta:
+    """How long the set must be within its limit before the same target is tried again: doubled each time."""
+    same = before is not None and (before.version, before.model) == (last.version, last.model)
+    if before is not None and same and before.retry_delay is not None:
         return min(before.retry_delay * 2, LONGEST_RETRY)
     return max(timing.trigger_delay_min, SHORTEST_RETRY)

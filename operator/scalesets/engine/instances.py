@@ -1,6 +1,6 @@
 """Keeping instances there: scale out and in, self-healing, labels (docs/rules.md, "Trouble" and "The model").
 
-Members of a running batch are the upgrade's (rolling.py); everything else is decided here. A missing instance comes
+Members of a running batch are the upgrade's (working.py); everything else is decided here. A missing instance comes
 back as its record says, a new one gets the latest allowed release. Nothing here waits: what is not possible yet is
 looked at again.
 """
@@ -11,18 +11,19 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from scalesets.engine import releases
+from scalesets.engine import releases, scopes
 from scalesets.engine.census import Census
 from scalesets.engine.decision import Action, CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
-from scalesets.engine.view import Instance, Release, SetView, TroubleKind, UpgradeMode, UpgradeStatus
+from scalesets.engine.view import NONE, Instance, Release, SetView, Trouble, TroubleKind, UpgradeMode
 
 LOSS_BACK_OFF = timedelta(seconds=1)
 LONGEST_LOSS_BACK_OFF = timedelta(minutes=5)
 """A pod that ended is made again after 1 s, doubling up to five minutes while it keeps ending."""
 
-WAITING_FOR_APPROVAL = "WaitingForApproval"
+MODEL_LABEL = "scalesets.dev/model"
+PENDING_MARK = "scalesets.dev/pending-os-upgrade"
 
-_HOLDS_ONE = (
+_OF_ONE = (
     TroubleKind.NAME_CONFLICT,
     TroubleKind.CLAIM_CONFLICT,
     TroubleKind.QUOTA,
@@ -50,103 +51,95 @@ class Plan:
 def tend(view: SetView, census: Census, members: Collection[int], now: datetime) -> Plan:
     """Decide on every instance outside the running batch (``members``)."""
     plan = Plan()
-    _scale_in(view, plan)
-    fresh = releases.for_new_instance(view, now) if len(census.releases) < view.replicas else None
-    for ordinal in range(view.replicas):
+    _scale_in(view, census, plan)
+    fresh = releases.for_new_instance(view, now) if census.missing else None
+    for ordinal in census.missing:
         if ordinal in members:
             continue
-        instance = view.instances.get(ordinal)
-        if instance is None:
-            known = view.status.record.get(ordinal)
-            wanted = releases.for_lost_instance(view, known) if known is not None else fresh
-            if wanted is None:
-                plan.unresolved.append(ordinal)
-            else:
-                plan.add(create(view, ordinal, wanted, now))
-        elif instance.lost and instance.deleting_since is None:
+        known = view.status.record.get(ordinal)
+        wanted = releases.for_lost_instance(view, known) if known is not None else fresh
+        if wanted is None:
+            plan.unresolved.append(ordinal)
+        else:
+            plan.add(create(view, ordinal, wanted, now))
+    for instance in census.lost:
+        if instance.ordinal not in members:
             plan.add(clear_away(view, instance, now))
     if view.status.current_upgrade == "":
-        _follow_model(view, members, plan)
-        _mark_pending(view, plan)
+        _follow_model(view, census, plan)
+        _mark_pending(view, census, plan)
     return plan
 
 
 def create(view: SetView, ordinal: int, wanted: Release, now: datetime) -> CreateInstance | datetime:
     """Create the instance, or the time until which something holds it back."""
-    until = _held_until(view, ordinal, wanted, now)
-    return until if until is not None else CreateInstance(ordinal, wanted)
+    times = (t.until for t in obstacles(view, ordinal, wanted) if t.until is not None and t.until > now)
+    return max(times, default=None) or CreateInstance(ordinal, wanted)
 
 
-def clear_away(view: SetView, instance: Instance, now: datetime) -> DeleteInstance | datetime:
-    """Delete a pod that ended, with back-off, so that it can come back."""
+def obstacles(view: SetView, ordinal: int, wanted: Release) -> list[Trouble]:
+    """The troubles that keep the instance's pod from coming."""
+    return [
+        t
+        for t in view.troubles
+        if (t.kind in _OF_ONE and ordinal in t.ordinals)
+        or (t.kind is TroubleKind.TEMPLATE_REFUSED and t.model == wanted.model)
+    ]
+
+
+def clear_away(view: SetView, instance: Instance, now: datetime) -> DeleteInstance | datetime | None:
+    """Delete a pod that ended, with back-off, so that it can come back; not if its data would go with it."""
+    if instance.ordinal in view.claims_deleting:
+        return None
     count, last = view.losses.get(instance.ordinal, (1, now - LOSS_BACK_OFF))
     back_off = min(LOSS_BACK_OFF * 2 ** min(count - 1, 16), LONGEST_LOSS_BACK_OFF)
     due = last + back_off
     return due if due > now else DeleteInstance(instance.ordinal, instance.uid, "Lost")
 
 
-def label_for(instance: Instance, wanted: Release) -> LabelInstance:
+def label_for(instance: Instance, model: str) -> LabelInstance:
     """Show a model that differs in flags only on a pod that goes on running."""
-    return LabelInstance(instance.ordinal, instance.uid, labels=(("scalesets.dev/model", wanted.model),))
+    return LabelInstance(instance.ordinal, instance.uid, labels=((MODEL_LABEL, model),))
 
 
-def _held_until(view: SetView, ordinal: int, wanted: Release, now: datetime) -> datetime | None:
-    for trouble in view.troubles:
-        if trouble.until is None or trouble.until <= now:
-            continue
-        if trouble.kind is TroubleKind.TEMPLATE_REFUSED and trouble.model == wanted.model:
-            return trouble.until
-        if trouble.kind in _HOLDS_ONE and ordinal in trouble.ordinals:
-            return trouble.until
-    return None
-
-
-def _scale_in(view: SetView, plan: Plan) -> None:
-    for ordinal, instance in view.instances.items():
-        if ordinal >= view.replicas and instance.deleting_since is None:
-            plan.actions.append(DeleteInstance(ordinal, instance.uid, "ScaleIn"))
+def _scale_in(view: SetView, census: Census, plan: Plan) -> None:
+    for instance in census.beyond:
+        if instance.deleting_since is None:
+            plan.actions.append(DeleteInstance(instance.ordinal, instance.uid, "ScaleIn"))
     if view.delete_claims_when_scaled:
         gone = (o for o in view.spare_claims if o >= view.replicas and o not in view.instances)
         plan.actions.extend(DeleteClaims(o) for o in sorted(gone))
 
 
-def _follow_model(view: SetView, members: Collection[int], plan: Plan) -> None:
+def _follow_model(view: SetView, census: Census, plan: Plan) -> None:
     """Mode Automatic replaces what isn't on the model, once the record says so; flags alone are a label patch (O20)."""
     model = view.model
     if model is None or view.mode is UpgradeMode.MANUAL:
         return
-    for ordinal, instance in view.instances.items():
-        if ordinal >= view.replicas or ordinal in members or not instance.live or instance.release.model == model.name:
+    for release, ordinals in census.running:
+        if release.model == model.name:
             continue
-        if releases.is_on_model(view, instance.release, model):
-            plan.actions.append(LabelInstance(ordinal, instance.uid, labels=(("scalesets.dev/model", model.name),)))
+        if releases.is_on_model(view, release, model):
+            plan.actions.extend(label_for(view.instances[o], model.name) for o in ordinals)
         elif view.mode is UpgradeMode.AUTOMATIC:
-            recorded = view.status.record.get(ordinal)
-            replaceable = ordinal not in view.claims_deleting and not is_protected(view, ordinal)
-            if recorded is not None and recorded.model == model.name and replaceable:
-                plan.actions.append(DeleteInstance(ordinal, instance.uid, "ModelChanged"))
+            for ordinal in ordinals:
+                intended = view.status.record.get(ordinal)
+                stays = intended is None or intended.model != model.name
+                if not stays and scopes.may_touch(view, census, ordinal, platform_os=False):
+                    plan.actions.append(DeleteInstance(ordinal, view.instances[ordinal].uid, "ModelChanged"))
 
 
-def is_protected(view: SetView, ordinal: int) -> bool:
-    """Kept out of upgrades, by the spec or by the pod's annotation."""
-    instance = view.instances.get(ordinal)
-    return ordinal in view.protected or (instance is not None and instance.protected)
-
-
-def _mark_pending(view: SetView, plan: Plan) -> None:
+def _mark_pending(view: SetView, census: Census, plan: Plan) -> None:
     """Deferred OS upgrades show on the pods that they wait for; the mark goes when nothing waits any more."""
-    waiting = next((u for u in view.upgrades if _awaits_approval(u.status)), None)
-    due = waiting.status if waiting is not None else None
-    for ordinal, instance in view.instances.items():
-        if not instance.live:
+    waiting = next((u.status for u in view.upgrades if scopes.awaits_approval(u)), None)
+    version = waiting.target.image_version if waiting is not None else ""
+    due = waiting.scope if waiting is not None else NONE
+    candidates = due | {i.ordinal for i in census.marked}
+    for ordinal in sorted(candidates):
+        instance = view.instances.get(ordinal)
+        if instance is None or not instance.live:
             continue
-        version = due.target.image_version if due is not None and ordinal in due.scope else ""
-        if instance.release.image_version == version:
-            version = ""
-        if instance.pending_os_upgrade != version:
-            mark = (("scalesets.dev/pending-os-upgrade", version or None),)
-            plan.actions.append(LabelInstance(ordinal, instance.uid, annotations=mark))
-
-
-def _awaits_approval(status: UpgradeStatus | None) -> bool:
-    return status is not None and not status.code.final and status.waiting == WAITING_FOR_APPROVAL
+        mark = version if ordinal in due and instance.release.image_version != version else ""
+        if instance.pending_os_upgrade != mark:
+            annotations = ((PENDING_MARK, mark or None),)
+            plan.actions.append(LabelInstance(ordinal, instance.uid, annotations=annotations))

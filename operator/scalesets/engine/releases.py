@@ -6,6 +6,7 @@ unless the model names another image; extension versions stay what they are unle
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -24,31 +25,29 @@ def allowed_version(view: SetView, model: Model, now: datetime, *, avoid: tuple[
     return newest.version if newest else None
 
 
-def extension_versions(view: SetView, model: Model, now: datetime) -> tuple[tuple[str, str], ...] | None:
-    """The versions that a new instance of the model gets, sorted by name; None when one can't be resolved yet."""
-    found: list[tuple[str, str]] = []
-    for extension in model.extensions:
-        version = versions.resolve_extension(extension, view.extensions.get(extension.key), now)
-        if version is None:
-            return None
-        found.append((extension.name, version))
-    return tuple(sorted(found))
+def extension_versions(view: SetView, model: Model, now: datetime) -> tuple[tuple[str, str], ...]:
+    """The versions that a new instance of the model gets, sorted by name; without those that can't be resolved."""
+    found = ((e.name, versions.resolve_extension(e, view.extensions.get(e.key), now)) for e in model.extensions)
+    return tuple(sorted((name, version) for name, version in found if version is not None))
+
+
+def is_whole(release: Release, model: Model) -> bool:
+    """Whether a version is known for the image and for every extension of the model."""
+    return bool(release.image_version) and len(release.extensions) == len(model.extensions)
 
 
 def for_new_instance(view: SetView, now: datetime) -> Release | None:
     """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't
-    failed here.
+    failed here. None when an image or extension has no such version.
     """
     model = view.model
     if model is None:
         return None
-    extensions = extension_versions(view, model, now)
-    version = _target_of_running_upgrade(view, model) or allowed_version(
+    version = _target_of_running_upgrade(view, model, now) or allowed_version(
         view, model, now, avoid=view.status.faulted_os_versions
     )
-    if version is None or extensions is None:
-        return None
-    return Release(version, model.name, extensions)
+    release = Release(version or "", model.name, extension_versions(view, model, now))
+    return release if is_whole(release, model) else None
 
 
 def for_lost_instance(view: SetView, recorded: Release) -> Release:
@@ -64,7 +63,10 @@ def for_member(view: SetView, upgrade: Upgrade, target: Target, former: Release)
 
 
 def moved(view: SetView, kind: UpgradeType, target: Target, former: Release, *, named: bool = False) -> Release:
-    """Where ``target`` brings an instance that comes from ``former``; ``named`` when a user named it for the model."""
+    """Where ``target`` brings an instance that comes from ``former``; ``named`` when a user named it for the model.
+
+    What the target has no version for is missing in the answer (``is_whole``).
+    """
     model = view.models.get(target.model)
     if model is None:
         return former
@@ -73,13 +75,11 @@ def moved(view: SetView, kind: UpgradeType, target: Target, former: Release, *, 
         image_version = _image_after_model_change(target, model, before, former, named=named)
     else:
         image_version = target.image_version
-    fresh = dict(target.extensions)
-    kept = dict(former.extensions)
-    was = {e.name: e for e in before.extensions} if before else {}
+    fresh, kept = dict(target.extensions), dict(former.extensions)
     carried: list[tuple[str, str]] = []
     for extension in model.extensions:
         mine = kept.get(extension.name)
-        if mine is None or not _keeps_version(extension, was.get(extension.name), kind):
+        if mine is None or not _keeps_version(extension, model, before):
             mine = fresh.get(extension.name, mine)
         if mine is not None:
             carried.append((extension.name, mine))
@@ -100,29 +100,50 @@ def differs_in_flags_only(view: SetView, one: Release, other: Release) -> bool:
     return first is not None and second is not None and first.content == second.content
 
 
-def _target_of_running_upgrade(view: SetView, model: Model) -> str | None:
+def once_each(compute: Callable[[Release], Release]) -> Callable[[Release], Release]:
+    """The same function, computed once per release object: thousands of instances share a few."""
+    known: dict[int, tuple[Release, Release]] = {}
+
+    def look_up(release: Release) -> Release:
+        found = known.get(id(release))
+        if found is None:
+            found = known[id(release)] = (release, compute(release))  # keeps the key's object alive
+        return found[1]
+
+    return look_up
+
+
+def _target_of_running_upgrade(view: SetView, model: Model, now: datetime) -> str | None:
     upgrade = view.current_upgrade
     if upgrade is None or upgrade.status is None or upgrade.finished or upgrade.type is not UpgradeType.OS_IMAGE:
         return None
     target = upgrade.status.target
-    return target.image_version if target.image == model.image and model.version == LATEST else None
+    if target.image != model.image or model.version != LATEST:
+        return None
+    catalogue = view.images.get(model.image)
+    published = catalogue.find(target.image_version) if catalogue is not None else None
+    return None if versions.is_withdrawn(published, now) else target.image_version
 
 
 def _image_after_model_change(
     target: Target, model: Model, before: Model | None, former: Release, *, named: bool
 ) -> str:
-    if model.version != LATEST:
-        return model.version
-    if before is None or before.image != model.image:
+    if before is None:
         return target.image_version or former.image_version
+    if before.image != model.image or model.version not in (LATEST, former.image_version):
+        return target.image_version
     if named and versions.is_newer(target.image_version, former.image_version):
         return target.image_version  # bringing named instances up to date is the cure for a bad old version
     return former.image_version
 
 
-def _keeps_version(extension: ModelExtension, before: ModelExtension | None, kind: UpgradeType) -> bool:
-    if before is None or before.key != extension.key:
-        return False
-    if kind is not UpgradeType.MODEL:
-        return True
-    return before.type_handler_version == extension.type_handler_version and not extension.auto_upgrade_minor_version
+def _keeps_version(extension: ModelExtension, model: Model, before: Model | None) -> bool:
+    """Whether an installed version stays: the extension is as it was, and a new model asks for no newer minor."""
+    if before is None or before.content == model.content:
+        return before is not None
+    was = next((e for e in before.extensions if e.name == extension.name), None)
+    return (
+        was is not None
+        and (was.key, was.type_handler_version) == (extension.key, extension.type_handler_version)
+        and not extension.auto_upgrade_minor_version
+    )

@@ -2,18 +2,17 @@
 instances", "When upgrades start").
 
 Scope = the instances that are not on the target at the start, less the protected ones. Scaled-in instances leave it,
-scaled-out ones don't enter. The target is fixed when the upgrade begins.
+scaled-out ones don't enter. The target is fixed when the first batch begins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from scalesets.engine import checks, eligibility, progress, releases, versions
 from scalesets.engine.census import Census
-from scalesets.engine.instances import is_protected
 from scalesets.engine.view import (
     NONE,
     Code,
@@ -23,6 +22,7 @@ from scalesets.engine.view import (
     SetView,
     StartedBy,
     Target,
+    TroubleKind,
     Upgrade,
     UpgradeMode,
     UpgradeStatus,
@@ -32,8 +32,13 @@ from scalesets.engine.view import (
 CANCELLED_BY_USER = "CancelledByUser"
 TARGET_WITHDRAWN = "TargetWithdrawn"
 SUPERSEDED = "Superseded"
+MODE_CHANGED = "ModeChanged"
 OPTED_OUT = "OptedOut"
 NOT_ELIGIBLE = "NotEligible"
+SET_RECREATED = "SetRecreated"
+
+WAITING_FOR_APPROVAL = "WaitingForApproval"
+"""What a deferred upgrade waits for. It holds nobody up meanwhile."""
 
 
 def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> UpgradeStatus:
@@ -49,29 +54,31 @@ def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Upg
             return _refuse(blank, upgrade, now, found.reason, found.message)
     model = view.model
     assert model is not None  # has_model saw to it
-    extensions = releases.extension_versions(view, model, now)
-    if extensions is None:
-        names = ", ".join(e.name for e in model.extensions)
-        return _refuse(blank, upgrade, now, "ExtensionNotFound", f"no version can be installed of one of: {names}")
-    version = releases.allowed_version(view, model, now)
-    if version is None:
-        return _refuse(blank, upgrade, now, "ImageNotFound", f"no version of {model.image} may be used")
-    target = Target(model.name, version, model.image, extensions)
     named, unknown = _named(view, upgrade)
     if unknown:
         return _refuse(blank, upgrade, now, "InstanceNotFound", f"spec.instances: {', '.join(unknown)} not in the set")
-    wanted = frozenset(o for o in named if o in census.releases and needs_upgrade(view, upgrade, target, census, o))
+    target = target_of(view, upgrade.type, model, now)
+    wanted = census.where(lambda release: needs_upgrade(view, upgrade, target, release))
+    wanted = wanted if named is None else [o for o in wanted if o in named]
     automatic = is_platform_os(upgrade)
-    skipped = frozenset(o for o in wanted if not may_touch(view, o, census.releases[o], platform_os=automatic))
-    scope = wanted - skipped
-    if upgrade.type is UpgradeType.MODEL and not _changes_image(view, upgrade, target, census, scope):
-        target = replace(target, image_version="")
-    return progress.counted(replace(blank, target=target, scope=scope, skipped=skipped))
+    scope = frozenset(o for o in wanted if may_touch(view, census, o, platform_os=automatic))
+    touched = {id(release): release for o in scope if (release := census.releases[o])}.values()
+    if lacking := _lacking(view, upgrade, target, model, touched):
+        return _refuse(blank, upgrade, now, *lacking)
+    if upgrade.type is UpgradeType.MODEL:
+        target = _without_unused_version(view, upgrade, target, touched)
+    return progress.counted(replace(blank, target=target, scope=scope, skipped=frozenset(wanted) - scope))
 
 
-def needs_upgrade(view: SetView, upgrade: Upgrade, target: Target, census: Census, ordinal: int) -> bool:
-    """Whether the instance is not on the target. An OS upgrade never lowers a version."""
-    release = census.releases[ordinal]
+def target_of(view: SetView, kind: UpgradeType, model: Model, now: datetime) -> Target:
+    """Where an upgrade to the model goes now. Only a user's OS upgrade goes to a version that has failed here."""
+    avoid = view.status.faulted_os_versions if kind is UpgradeType.MODEL else ()
+    version = releases.allowed_version(view, model, now, avoid=avoid)
+    return Target(model.name, version or "", model.image, releases.extension_versions(view, model, now))
+
+
+def needs_upgrade(view: SetView, upgrade: Upgrade, target: Target, release: Release) -> bool:
+    """Whether an instance with this release is not on the target. An OS upgrade never lowers a version."""
     if upgrade.type is UpgradeType.OS_IMAGE:
         return os_version_is_behind(view, release, target.image, target.image_version)
     return releases.for_member(view, upgrade, target, release) != release
@@ -85,13 +92,13 @@ def os_version_is_behind(view: SetView, release: Release, image: str, version: s
     return versions.is_newer(version, release.image_version)
 
 
-def may_touch(view: SetView, ordinal: int, release: Release, *, platform_os: bool) -> bool:
+def may_touch(view: SetView, census: Census, ordinal: int, *, platform_os: bool) -> bool:
     """Not protected, no claim of it being deleted, and for the platform's OS upgrade in Manual mode on the latest
     model.
     """
-    if is_protected(view, ordinal) or ordinal in view.claims_deleting:
+    if ordinal in census.protected or ordinal in view.claims_deleting:
         return False
-    on_model = view.model is None or release.model == view.model.name
+    on_model = view.model is None or census.releases[ordinal].model == view.model.name
     return on_model or not platform_os or view.mode is not UpgradeMode.MANUAL
 
 
@@ -100,36 +107,56 @@ def is_platform_os(upgrade: Upgrade) -> bool:
     return upgrade.type is UpgradeType.OS_IMAGE and upgrade.started_by is StartedBy.PLATFORM
 
 
-def is_current(view: SetView, upgrade: Upgrade, status: UpgradeStatus) -> bool:
-    """Whether an upgrade without batches still has the right model as its target."""
-    return view.model is None or upgrade.type is UpgradeType.MODEL or status.target.model == view.model.name
+def is_current(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> bool:
+    """Whether an upgrade without batches still has the right target: the model of now, and no newer version."""
+    model = view.model
+    if model is None or upgrade.type is UpgradeType.MODEL:
+        return True
+    newest = releases.allowed_version(view, model, now) or ""
+    return status.target.model == model.name and not versions.is_newer(newest, status.target.image_version)
+
+
+def let_go(view: SetView, status: UpgradeStatus) -> UpgradeStatus:
+    """Let go of instances that were scaled in, and of members that are still up and mustn't be taken down any more."""
+    scope = frozenset(o for o in status.scope if o < view.replicas)
+    batch = status.running_batch
+    dying = view.claims_deleting.intersection(batch.members) & scope if batch is not None else NONE
+    kept_up = frozenset(o for o in dying if batch is not None and _is_untouched(view, o, batch.members[o]))
+    if scope == status.scope and not kept_up:
+        return status
+    skipped = frozenset(o for o in status.skipped if o < view.replicas) | kept_up
+    return progress.counted(replace(status, scope=scope - kept_up, skipped=skipped))
 
 
 def trim(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census) -> UpgradeStatus:
-    """Let go of instances that were scaled in, and of untouched ones that got protected or reached the target otherwise."""
-    touched = checks.touched(status.batches, status.scope)
-    gone = frozenset(o for o in status.scope if o >= view.replicas)
-    untouched = status.scope - touched - gone
-    kept_out = frozenset(
-        o for o in untouched if is_protected(view, o) or o in view.claims_deleting or o not in census.releases
-    )
-    arrived = frozenset(o for o in untouched - kept_out if not needs_upgrade(view, upgrade, status.target, census, o))
-    if not gone and not kept_out and not arrived:
+    """Between batches, let go also of untouched instances that must not be touched any more, that reached the target
+    otherwise, or that come back as new ones.
+    """
+    status = let_go(view, status)
+    untouched = status.scope - checks.touched(status.batches, status.scope)
+    behind = census.where(lambda release: needs_upgrade(view, upgrade, status.target, release))
+    still = untouched.intersection(behind)
+    kept_out = still & (census.protected | view.claims_deleting)
+    scope = status.scope - (untouched - still) - kept_out
+    if scope == status.scope:
         return status
-    return progress.counted(
-        replace(status, scope=status.scope - gone - kept_out - arrived, skipped=(status.skipped | kept_out) - gone)
-    )
+    return progress.counted(replace(status, scope=scope, skipped=status.skipped | kept_out))
 
 
 def cancel_reason(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> tuple[str, str] | None:
     """Why the upgrade ends before its next batch, if it does: code and words."""
     if upgrade.deleting or upgrade.cancel:
         return CANCELLED_BY_USER, "deleted by a user" if upgrade.deleting else "spec.cancel was set"
-    model = view.model
-    if upgrade.type is UpgradeType.MODEL and model is not None and model.name != status.target.model:
-        return SUPERSEDED, f"the model changed to {model.name}"
-    if _is_withdrawn(view, status.target, now):
-        return TARGET_WITHDRAWN, f"version {status.target.image_version} may not be used any more"
+    model, target = view.model, status.target
+    if upgrade.type is UpgradeType.MODEL:
+        if model is not None and model.name != target.model:
+            return SUPERSEDED, f"the model changed to {model.name}"
+        if upgrade.started_by is StartedBy.PLATFORM and view.mode is not UpgradeMode.ROLLING:
+            return MODE_CHANGED, f"spec.upgradePolicy.mode is {view.mode.value} now"
+    elif model is not None and _is_outdated(view, status, model):
+        return SUPERSEDED, f"the model changed to {model.name}, and model {target.model} can't be applied any more"
+    if _is_withdrawn(view, target, now):
+        return TARGET_WITHDRAWN, f"version {target.image_version} may not be used any more"
     if is_platform_os(upgrade):
         for found in eligibility.missing(view, now):
             return (OPTED_OUT if found.reason == "Disabled" else NOT_ELIGIBLE), found.message
@@ -148,18 +175,19 @@ def approved(view: SetView, upgrade: Upgrade, pending: Iterable[int]) -> Ordinal
     return frozenset(o for o in pending if view.instance_name(o) in upgrade.approved)
 
 
+def awaits_approval(upgrade: Upgrade) -> bool:
+    """Whether it has begun, is deferred, and nobody approved what is left."""
+    status = upgrade.status
+    return status is not None and not status.code.final and status.waiting == WAITING_FOR_APPROVAL
+
+
 def refresh(view: SetView, status: UpgradeStatus, now: datetime) -> UpgradeStatus:
-    """A deferred upgrade takes up work again: with the model of today."""
+    """After waiting for approval an upgrade takes up work again with the model of today."""
     model = view.model
-    if model is None or model.name == status.target.model or model.image != status.target.image:
+    if status.waiting != WAITING_FOR_APPROVAL or model is None or model.name == status.target.model:
         return status
-    extensions = releases.extension_versions(view, model, now) or status.target.extensions
+    extensions = releases.extension_versions(view, model, now)
     return replace(status, target=replace(status.target, model=model.name, extensions=extensions))
-
-
-def describe(upgrade: Upgrade, status: UpgradeStatus) -> str:
-    """What the upgrade does to how many instances, for people."""
-    return f"{target_words(upgrade.type, status.target)} for {len(status.scope)} instances"
 
 
 def target_words(kind: UpgradeType, target: Target) -> str:
@@ -167,23 +195,55 @@ def target_words(kind: UpgradeType, target: Target) -> str:
     return f"OS image version {target.image_version}" if kind is UpgradeType.OS_IMAGE else f"model {target.model}"
 
 
-def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals, list[str]]:
-    everyone = {view.instance_name(o): o for o in range(view.replicas)}
+def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals | None, list[str]]:
+    """The instances that a user named, None for all, and the names that are none."""
     if not upgrade.instances:
-        return frozenset(everyone.values()), []
+        return None, []
+    everyone = {view.instance_name(o): o for o in range(view.replicas)}
     unknown = [name for name in upgrade.instances if name not in everyone]
     return frozenset(everyone[n] for n in upgrade.instances if n in everyone), unknown
 
 
-def _changes_image(view: SetView, upgrade: Upgrade, target: Target, census: Census, scope: Ordinals) -> bool:
-    def after(ordinal: int) -> str:
-        return releases.for_member(view, upgrade, target, census.releases[ordinal]).image_version
+def _lacking(
+    view: SetView, upgrade: Upgrade, target: Target, model: Model, kinds: Collection[Release]
+) -> tuple[str, str] | None:
+    """What the target has no version for although an instance needs it: code and words."""
+    after = [releases.for_member(view, upgrade, target, release) for release in kinds]
+    if not all(release.image_version for release in after):
+        version = "no version" if model.version == releases.LATEST else f"version {model.version}"
+        return "ImageNotFound", f"{version} of {model.image} may be used"
+    installed = [dict(release.extensions) for release in after]
+    names = [e.name for e in model.extensions if not all(e.name in found for found in installed)]
+    return ("ExtensionNotFound", f"no version can be installed of {', '.join(names)}") if names else None
 
-    return any(after(o) != census.releases[o].image_version for o in scope)
+
+def _without_unused_version(view: SetView, upgrade: Upgrade, target: Target, kinds: Collection[Release]) -> Target:
+    """Without the image version if every instance keeps its own: then it can't be withdrawn either."""
+    without = replace(target, image_version="")
+    same = all(
+        releases.for_member(view, upgrade, target, r) == releases.for_member(view, upgrade, without, r) for r in kinds
+    )
+    return without if same else target
+
+
+def _is_untouched(view: SetView, ordinal: int, former: Release) -> bool:
+    instance = view.instances.get(ordinal)
+    return instance is not None and instance.deleting_since is None and instance.release == former
+
+
+def _is_outdated(view: SetView, status: UpgradeStatus, model: Model) -> bool:
+    """Whether the model of an OS upgrade gave way to one with another image while it waited for approval, or is refused
+    by the server: waiting for its end would be for ever.
+    """
+    if model.name == status.target.model:
+        return False
+    if status.waiting == WAITING_FOR_APPROVAL and model.image != status.target.image:
+        return True
+    return any(t.kind is TroubleKind.TEMPLATE_REFUSED and t.model == status.target.model for t in view.troubles)
 
 
 def _is_withdrawn(view: SetView, target: Target, now: datetime) -> bool:
-    model: Model | None = view.models.get(target.model)
+    model = view.models.get(target.model)
     if not target.image_version or (model is not None and model.version == target.image_version):
         return False
     catalogue = view.images.get(target.image)
@@ -192,4 +252,4 @@ def _is_withdrawn(view: SetView, target: Target, now: datetime) -> bool:
 
 def _refuse(blank: UpgradeStatus, upgrade: Upgrade, now: datetime, code: str, message: str) -> UpgradeStatus:
     ended = Code.FAULTED if upgrade.started_by is StartedBy.USER else Code.CANCELLED
-    return replace(blank, code=ended, completed=now, error_code=code, error=message, scope=NONE)
+    return replace(blank, code=ended, completed=now, error_code=code, error=message)

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scalesets.engine import checks, eligibility, releases, scopes, versions
+from scalesets.engine import checks, eligibility, progress, releases, scopes, versions, words
 from scalesets.engine.census import Census
 from scalesets.engine.decision import (
     ClearApprovals,
@@ -22,11 +22,12 @@ from scalesets.engine.decision import (
     Write,
     WriteUpgradeStatus,
 )
-from scalesets.engine.instances import WAITING_FOR_APPROVAL
 from scalesets.engine.rolling import policy_for
+from scalesets.engine.scopes import WAITING_FOR_APPROVAL
 from scalesets.engine.view import (
+    BatchOutcome,
     Code,
-    Ordinals,
+    LastUpgrade,
     RollingPolicy,
     SetView,
     StartedBy,
@@ -51,10 +52,18 @@ class Start:
     reason: str = ""
     message: str = ""
 
+    @property
+    def idle(self) -> bool:
+        """Nothing starts, and nothing is to be said."""
+        return not (self.lock or self.writes or self.reason)
+
 
 def choose(view: SetView, census: Census, now: datetime) -> Start:
     """The lock is free: who takes it?"""
     unfinished = sorted((u for u in view.upgrades if not u.finished), key=lambda u: (u.created, u.name))
+    for upgrade in unfinished:
+        if upgrade.status is not None and upgrade.created < view.created:
+            return _let_go_of(upgrade, upgrade.status, now)
     for upgrade in unfinished:
         if upgrade.cancel or upgrade.deleting or (upgrade.status and upgrade.status.running_batch):
             return _lock(upgrade)
@@ -63,12 +72,11 @@ def choose(view: SetView, census: Census, now: datetime) -> Start:
             return _lock(upgrade)
     waiting: Start | None = None
     for upgrade in unfinished:
-        found = _resume(view, upgrade, census, now)
-        if found.lock or found.writes:
-            return found
-        waiting = found
+        waiting = _resume(view, upgrade, census, now)
+        if waiting.lock or waiting.writes:
+            return waiting
     model = _model_upgrade(view, census, now)
-    if model.lock or model.writes or model.reason:
+    if not model.idle:
         return model
     return waiting or _os_upgrade(view, census, now)
 
@@ -100,16 +108,39 @@ def due_time(view: SetView, version: str, available_since: datetime) -> datetime
     return due
 
 
-def os_scope(view: SetView, census: Census, image: str, version: str) -> tuple[Ordinals, Ordinals]:
-    """Instances that the platform would bring to the version, and those that it would but must leave out."""
-    behind = [o for o, r in census.releases.items() if scopes.os_version_is_behind(view, r, image, version)]
-    touchable = frozenset(o for o in behind if scopes.may_touch(view, o, census.releases[o], platform_os=True))
-    return touchable, frozenset(behind) - touchable
+def is_model_blocked(view: SetView) -> bool:
+    """Whether the current model was tried and must change, or be started by a user, before it is tried again."""
+    last = view.status.last_model_upgrade
+    if last is None or view.model is None or last.model != view.model.name:
+        return False
+    if last.outcome is Code.FAULTED:
+        return last.code != checks.NOT_CREATED
+    return last.outcome is Code.CANCELLED and last.code == scopes.CANCELLED_BY_USER
 
 
-def _lock(upgrade: Upgrade) -> Start:
+def _lock(upgrade: Upgrade, *first: Write) -> Start:
     held = () if upgrade.held or upgrade.deleting else (HoldUpgrade(upgrade.name, upgrade.uid),)
-    return Start(lock=upgrade.name, writes=held)
+    return Start(lock=upgrade.name, writes=(*first, *held))
+
+
+def _let_go_of(upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> Start:
+    """An upgrade that began under an earlier set of this name: its instances are gone, or adopted as they are."""
+    batches = status.batches
+    if (batch := status.running_batch) is not None:
+        unjudged = frozenset(batch.members) - batch.failed
+        ended_batch = replace(batch, failed=batch.failed | unjudged, completed=now, outcome=BatchOutcome.FAILED)
+        batches = (*batches[:-1], ended_batch)
+    ended = replace(
+        status,
+        code=Code.CANCELLED,
+        batches=batches,
+        completed=now,
+        error_code=scopes.SET_RECREATED,
+        error="the set that it was made for is gone; another one has its name",
+        waiting="",
+        waiting_message="",
+    )
+    return Start(writes=(WriteUpgradeStatus(upgrade.name, upgrade.uid, progress.counted(ended)),))
 
 
 # -- the platform's own ------------------------------------------------------------------------------------------------
@@ -117,31 +148,40 @@ def _lock(upgrade: Upgrade) -> Start:
 
 def _resume(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Start:
     """An upgrade that the platform made but that doesn't hold the lock: just made, or waiting for approval."""
-    if not scopes.is_deferred(view, upgrade):
-        return _lock(upgrade)
-    if eligibility.missing(view, now):
-        return _lock(upgrade)  # it ends there as Cancelled
+    if not scopes.is_deferred(view, upgrade) or eligibility.missing(view, now):
+        return _lock(upgrade)  # it goes on, or ends there as Cancelled
     status = upgrade.status
     model = view.model
-    newest = releases.allowed_version(view, model, now) if model else None
-    if status is None or (not status.batches and newest is not None and newest != status.target.image_version):
+    assert model is not None  # eligibility saw to it
+    newest = releases.allowed_version(view, model, now)
+    if status is None or (not status.batches and newest != status.target.image_version):
         begun = scopes.begin(view, upgrade, census, now)
-        if begun.code.final or not begun.scope:
-            return _lock(upgrade)
-        waiting = _awaiting(begun)
-        clear = (ClearApprovals(upgrade.name, upgrade.uid),) if upgrade.approved and status is not None else ()
-        event = Event("WaitingForApproval", f"{upgrade.name}: {scopes.describe(upgrade, waiting)} waits for approval")
-        return Start(writes=(*clear, WriteUpgradeStatus(upgrade.name, upgrade.uid, waiting)), events=(event,))
+        if begun.code.final:
+            ended = WriteUpgradeStatus(upgrade.name, upgrade.uid, begun)
+            return Start(writes=(ended,), events=(words.ended(upgrade, begun),))
+        clear = (ClearApprovals(upgrade.name, upgrade.uid),) if upgrade.approved else ()
+        told = words.waits_for_approval(upgrade, begun)
+        return Start(writes=(*clear, _await_approval(upgrade, begun)), events=(told,))
     trimmed = scopes.trim(view, upgrade, status, census)
     pending = trimmed.scope - checks.touched(trimmed.batches, trimmed.scope)
-    withdrawn = scopes.cancel_reason(view, upgrade, status, now)
-    if not pending or withdrawn or scopes.approved(view, upgrade, pending):
+    if not pending or scopes.cancel_reason(view, upgrade, status, now):
         return _lock(upgrade)
+    if scopes.approved(view, upgrade, pending):
+        return _lock(upgrade, Preflight(model.name))
+    if not scopes.awaits_approval(upgrade):
+        return Start(writes=(_await_approval(upgrade, trimmed),))
     return Start(reason=WAITING_FOR_APPROVAL, message=f"{upgrade.name} waits for approval of instances")
 
 
-def _awaiting(status: UpgradeStatus) -> UpgradeStatus:
-    return replace(status, waiting=WAITING_FOR_APPROVAL, waiting_message="name instances in spec.approvedInstances")
+def _await_approval(upgrade: Upgrade, status: UpgradeStatus) -> WriteUpgradeStatus:
+    message = "name instances in spec.approvedInstances"
+    waiting = replace(status, waiting=WAITING_FOR_APPROVAL, waiting_message=message)
+    return WriteUpgradeStatus(upgrade.name, upgrade.uid, waiting)
+
+
+def _prospect(view: SetView, kind: UpgradeType, census: Census, now: datetime) -> UpgradeStatus:
+    """How an upgrade by the platform would begin if it were made now."""
+    return scopes.begin(view, Upgrade("", "", now, kind, StartedBy.PLATFORM), census, now)
 
 
 def _model_upgrade(view: SetView, census: Census, now: datetime) -> Start:
@@ -151,27 +191,21 @@ def _model_upgrade(view: SetView, census: Census, now: datetime) -> Start:
         return Start()
     behind = frozenset(
         o
-        for o, release in census.releases.items()
-        if not releases.is_on_model(view, release, model) and scopes.may_touch(view, o, release, platform_os=False)
+        for o in census.where(lambda release: not releases.is_on_model(view, release, model))
+        if scopes.may_touch(view, census, o, platform_os=False)
     )
     if not behind:
         return Start()
-    version = releases.allowed_version(view, model, now)
-    if version is None or releases.extension_versions(view, model, now) is None:
-        words = f"model {model.name} waits for an image or extension to be published"
-        return Start(reason="ImageNotFound", message=words)
+    prospect = _prospect(view, UpgradeType.MODEL, census, now)
+    if prospect.code.final:
+        return Start(reason=prospect.error_code, message=f"model {model.name}: {prospect.error}")
     if checks.whole_set(census, view.policy, code=checks.BEFORE, ignored=behind):
-        return Start(reason="TooManyUnhealthy", message=_unhealthy_words(view.policy))
+        return _too_many_unhealthy(view.policy)
+    last = view.status.last_model_upgrade
+    if last is not None and last.model == model.name and (wait := _retry(view, last, f"model {model.name}", now)):
+        return wait
     name = upgrade_name(view, UpgradeType.MODEL, model.name)
     return Start(writes=(CreateUpgrade(name, UpgradeType.MODEL),))
-
-
-def is_model_blocked(view: SetView) -> bool:
-    """Whether the current model was tried and must change, or be started by a user, before it is tried again."""
-    last = view.status.last_model_upgrade
-    if last is None or view.model is None or last.model != view.model.name:
-        return False
-    return last.outcome is Code.FAULTED or (last.outcome is Code.CANCELLED and last.code == scopes.CANCELLED_BY_USER)
 
 
 def _os_upgrade(view: SetView, census: Census, now: datetime) -> Start:
@@ -179,27 +213,31 @@ def _os_upgrade(view: SetView, census: Census, now: datetime) -> Start:
     if not view.os_policy.enabled:
         return Start()
     if found := eligibility.missing(view, now):
-        words = "; ".join(m.message for m in found)
-        return Start(reason="NotEligible", message=words, look_again=_trouble_ends(view, now))
+        told = "; ".join(m.message for m in found)
+        return Start(reason="NotEligible", message=told, look_again=_trouble_ends(view, now))
     model = view.model
-    assert model is not None
+    assert model is not None  # eligibility saw to it
     newest = versions.latest(view.images.get(model.image), now)
     assert newest is not None and newest.available_since is not None
-    behind, _ = os_scope(view, census, model.image, newest.version)
-    if not behind:
+    prospect = _prospect(view, UpgradeType.OS_IMAGE, census, now)
+    if prospect.code.final:
+        return Start(reason=prospect.error_code, message=prospect.error)
+    if not prospect.scope:
         return Start()
     if is_model_blocked(view):
-        words = f"model {model.name} failed; change it or start its upgrade again first"
-        return Start(reason="ModelUpgradeFaulted", message=words)
+        told = f"model {model.name} failed; change it or start its upgrade again first"
+        return Start(reason="ModelUpgradeFaulted", message=told)
     if reason := _tried(view, newest.version):
         return Start(reason="AlreadyTried", message=f"version {newest.version}: {reason}")
     policy = policy_for(view, UpgradeType.OS_IMAGE)
     if checks.whole_set(census, policy, code=checks.BEFORE):
-        return Start(reason="TooManyUnhealthy", message=_unhealthy_words(policy))
-    due = max(due_time(view, newest.version, newest.available_since), _retry_time(view, newest.version))
-    if due > now:
-        words = f"version {newest.version} starts at {due:%Y-%m-%dT%H:%M:%SZ}"
-        return Start(reason="WaitingForTrigger", message=words, look_again=due)
+        return _too_many_unhealthy(policy)
+    what = f"version {newest.version}"
+    if (due := due_time(view, newest.version, newest.available_since)) > now:
+        return _wait_until(due, what)
+    last = view.status.last_os_upgrade
+    if last is not None and last.version == newest.version and (wait := _retry(view, last, what, now)):
+        return wait
     name = upgrade_name(view, UpgradeType.OS_IMAGE, newest.version)
     return Start(writes=(Preflight(model.name), CreateUpgrade(name, UpgradeType.OS_IMAGE)))
 
@@ -207,12 +245,10 @@ def _os_upgrade(view: SetView, census: Census, now: datetime) -> Start:
 def _tried(view: SetView, version: str) -> str:
     """Why the platform doesn't try this version again by itself; empty when it may."""
     last = view.status.last_os_upgrade
-    if last is None:
+    if last is None or _is_opened_again(view, last):
         return ""
     if last.version != version:
         return "it failed here before" if version in view.status.faulted_os_versions else ""
-    if last.enabled_time != view.status.enabled_time or (view.model is not None and last.model != view.model.name):
-        return ""  # a new opt-in or a model change opens it again
     if last.outcome is Code.COMPLETED:
         return "its upgrade is completed; start one by hand for what is left"
     if last.outcome is Code.CANCELLED and last.code == scopes.CANCELLED_BY_USER:
@@ -222,20 +258,40 @@ def _tried(view: SetView, version: str) -> str:
     return ""
 
 
-def _retry_time(view: SetView, version: str) -> datetime:
-    last = view.status.last_os_upgrade
-    if last is None or last.version != version or last.retry_delay is None or last.outcome is not Code.FAULTED:
-        return view.created
-    return (view.within_limit_since or last.completed) + last.retry_delay
+def _is_opened_again(view: SetView, last: LastUpgrade) -> bool:
+    """Whether there was a new opt-in or model change since; in Manual mode that is bringing instances to the model."""
+    if last.enabled_time != view.status.enabled_time or (view.model is not None and last.model != view.model.name):
+        return True
+    brought = view.status.last_model_upgrade
+    return view.mode is UpgradeMode.MANUAL and brought is not None and brought.completed > last.completed
+
+
+def _retry(view: SetView, last: LastUpgrade, what: str, now: datetime) -> Start | None:
+    """Whether a target that wasn't at fault must wait: until instances can be made again and the set has been within
+    its limit for long enough.
+    """
+    if last.retry_delay is None or last.outcome is not Code.FAULTED:
+        return None
+    if trouble := next((t for t in view.troubles if t.ordinals), None):
+        return Start(
+            reason="InstancesNotCreated", message=f"{what} waits until instances can be made: {trouble.message}"
+        )
+    due = (view.within_limit_since or now) + last.retry_delay
+    return _wait_until(due, what) if due > now else None
+
+
+def _wait_until(due: datetime, what: str) -> Start:
+    return Start(reason="WaitingForTrigger", message=f"{what} starts at {due:%Y-%m-%dT%H:%M:%SZ}", look_again=due)
+
+
+def _too_many_unhealthy(policy: RollingPolicy) -> Start:
+    message = (
+        f"more than maxUnhealthyInstancePercent={policy.max_unhealthy_percent} of the set is unhealthy; "
+        "heal it, raise the limit, or bring the instances up to date with update-instances"
+    )
+    return Start(reason="TooManyUnhealthy", message=message)
 
 
 def _trouble_ends(view: SetView, now: datetime) -> datetime | None:
     times = (t.until for t in view.troubles if t.kind is TroubleKind.PREFLIGHT)
     return min((t for t in times if t is not None and t > now), default=None)
-
-
-def _unhealthy_words(policy: RollingPolicy) -> str:
-    return (
-        f"more than maxUnhealthyInstancePercent={policy.max_unhealthy_percent} of the set is unhealthy; "
-        "heal it, raise the limit, or bring the instances up to date with update-instances"
-    )

@@ -16,7 +16,6 @@ from scalesets.engine.census import Census
 from scalesets.engine.start import Start
 from scalesets.engine.view import (
     Condition,
-    Instance,
     Release,
     SetStatus,
     SetView,
@@ -30,12 +29,15 @@ def bookkeeping(view: SetView, now: datetime) -> SetStatus:
     stored = view.status
     enabled = view.os_policy.enabled
     enabled_time = (stored.enabled_time or now) if enabled else None
+    before = view.models.get(stored.current_model)
+    another_image = before is not None and view.model is not None and before.image != view.model.image
     return replace(
         stored,
         observed_generation=view.generation,
         location=view.location,
         zones_backed=stored.zones_backed if stored.zones_backed is not None else view.zones_backed,
         current_model=view.model.name if view.model else stored.current_model,
+        faulted_os_versions=() if another_image else stored.faulted_os_versions,
         enabled_time=enabled_time,
         first_enabled_time=stored.first_enabled_time or enabled_time,
     )
@@ -48,29 +50,22 @@ def record(
     members: Collection[int],
     judged: Mapping[int, Release],
     intents: Mapping[int, Release],
-) -> dict[int, Release]:
+) -> Mapping[int, Release]:
     """What each instance runs or comes back as.
 
     ``members`` of the running batch keep their entry until its verdict, which comes as ``judged``; ``intents`` are
     what mode Automatic is about to replace. A new instance enters the record when it counts (census.py).
     """
     stored = view.status.record
-    out: dict[int, Release] = {}
-    for ordinal in range(view.replicas):
-        known = stored.get(ordinal)
-        instance = view.instances.get(ordinal)
-        entry: Release | None
-        if ordinal in judged:
-            entry = judged[ordinal]
-        elif ordinal in intents:
-            entry = intents[ordinal]
-        elif ordinal in members or instance is None or not instance.live:
-            entry = known
-        else:
-            entry = instance.release if known is not None or ordinal in census.counted else None
-        if entry is not None:
-            out[ordinal] = entry
-    return out
+    news = {**{o: r for o, r in census.news.items() if o not in members}, **intents, **judged}
+    news = {o: r for o, r in news.items() if stored.get(o) != r}
+    scaled_in = [o for o in stored if o >= view.replicas]
+    if not news and not scaled_in:
+        return stored
+    known = {**stored, **news}
+    for ordinal in scaled_in:
+        del known[ordinal]
+    return known
 
 
 def compute(
@@ -83,26 +78,26 @@ def compute(
     now: datetime,
 ) -> SetStatus:
     """``base`` with counts and conditions as of now; ``upgrade`` is the one at work, if any."""
-    version = _image_version(view, base, upgrade)
-    model = base.current_model
-    pods = [(o, i) for o, i in view.instances.items() if o < view.replicas]
+    version = _image_version(base, census, upgrade)
     counted = replace(
         base,
         replicas=len(view.instances),
-        ready_replicas=len(census.healthy),
-        upgraded_replicas=sum(1 for _, i in pods if i.release.image_version == version),
-        latest_model_replicas=sum(1 for _, i in pods if i.release.model == model),
+        ready_replicas=census.ready,
+        upgraded_replicas=sum(len(some) for release, some in census.running if release.image_version == version),
+        latest_model_replicas=sum(len(some) for release, some in census.running if release.model == base.current_model),
         image_version=version,
-        extensions=_extensions(view, pods),
+        extensions=_extensions(view, census),
     )
     found = conditions.describe(view, counted, census, upgrade, start, unresolved, now)
     return replace(counted, conditions=tuple(_dated(c, view.status, now) for c in found))
 
 
 def is_urgent(before: SetStatus, after: SetStatus) -> bool:
-    """Whether more changed than what may wait a moment: counts, new instances' entries in the record, words of progress."""
-    known = {o: r for o, r in after.record.items() if o in before.record}
-    return _lasting(before) != replace(_lasting(after), record=known)
+    """Whether more changed than what may wait: counts, new instances' entries in the record, words of progress."""
+    record = after.record
+    if record is not before.record:
+        record = {o: r for o, r in record.items() if o in before.record}
+    return _lasting(before) != replace(_lasting(after), record=record)
 
 
 def _lasting(status: SetStatus) -> SetStatus:
@@ -113,26 +108,23 @@ def _lasting(status: SetStatus) -> SetStatus:
     return replace(status, replicas=0, ready_replicas=0, upgraded_replicas=0, latest_model_replicas=0, conditions=words)
 
 
-def _image_version(view: SetView, base: SetStatus, upgrade: Upgrade | None) -> str:
-    if (
-        upgrade is not None
-        and upgrade.type is UpgradeType.OS_IMAGE
-        and upgrade.status is not None
-        and not upgrade.finished
-    ):
-        return upgrade.status.target.image_version
-    counts = Counter(r.image_version for r in base.record.values())
-    if not counts:
-        return base.image_version
-    return max(counts, key=lambda v: (counts[v], versions.parse(v)))
+def _image_version(base: SetStatus, census: Census, upgrade: Upgrade | None) -> str:
+    """The version that the set is moving to, else the one that most of it is on."""
+    at_work = upgrade.status if upgrade is not None and upgrade.type is UpgradeType.OS_IMAGE else None
+    if at_work is not None and not at_work.code.final:
+        return at_work.target.image_version
+    counts: Counter[str] = Counter()
+    for release, number in census.kinds():
+        counts[release.image_version] += number
+    return max(counts, key=lambda v: (counts[v], versions.parse(v)), default=base.image_version)
 
 
-def _extensions(view: SetView, pods: list[tuple[int, Instance]]) -> tuple[tuple[str, str, str], ...]:
+def _extensions(view: SetView, census: Census) -> tuple[tuple[str, str, str], ...]:
     if view.model is None:
         return ()
     installed: dict[str, str] = {}
-    for _, instance in pods:
-        for name, version in instance.release.extensions:
+    for release, _ in census.running:
+        for name, version in release.extensions:
             if name not in installed or versions.is_newer(version, installed[name]):
                 installed[name] = version
     return tuple(

@@ -81,8 +81,7 @@ class Instance:
     ``ready`` is the pod's Ready condition. ``started_at`` is when the last of its containers started (None until all
     have); ``failed_to_start`` when a definite start failure (pull, configuration, crash) was first seen;
     ``first_ready`` when this operator first saw it Ready (kept by the cache over the pod's life, so that "the first
-    Ready succeeds"). ``restarted_at`` is the last container restart. ``losses`` counts how often the instance was
-    lost in a row and ``lost_at`` is when it was last, for the back-off of its re-creation.
+    Ready succeeds").
     """
 
     ordinal: int
@@ -110,7 +109,7 @@ class Instance:
     @property
     def healthy(self) -> bool:
         """Healthy for the check of the whole set (O11): lives and is Ready."""
-        return self.ready and self.deleting_since is None and not self.lost
+        return self.ready and self.live
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +281,8 @@ class Batch:
     """One batch: the intent (members and the release each comes from) and, later, its verdict.
 
     Written to RollingUpgrade.status before its first instance is touched. ``rolled_back`` is an intent as well: a
-    member in it is wanted at its ``members`` release from then on.
+    member in it is wanted at its ``members`` release from then on. ``not_created`` are failed ones whose pod the API
+    server or a quota didn't let come: that isn't the version's fault.
     """
 
     number: int
@@ -292,6 +292,7 @@ class Batch:
     members: Mapping[int, Release]
     unhealthy_before: Ordinals = NONE
     failed: Ordinals = NONE
+    not_created: Ordinals = NONE
     rolled_back: Ordinals = NONE
     roll_back_time: datetime | None = None
     roll_back_failed: Ordinals = NONE
@@ -433,12 +434,8 @@ class SetView:
     delete_claims_when_scaled: bool = False
     upgrades: tuple[Upgrade, ...] = ()
     troubles: tuple[Trouble, ...] = ()
-    within_limit_since: datetime | None = (
-        None  # since when the set has been within its limit of unhealthy instances (O11)
-    )
-    losses: Mapping[int, tuple[int, datetime]] = field(
-        default_factory=dict
-    )  # ordinal -> lost how often in a row, when last
+    within_limit_since: datetime | None = None  # since when not too many are unhealthy (O11)
+    losses: Mapping[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> how often in a row, when last
     open_zone: str | None = None  # the zone that is open for the target; None: every zone (regions come later)
 
     @property

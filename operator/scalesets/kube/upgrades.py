@@ -208,6 +208,7 @@ def _read_batch(raw: Raw) -> Batch:
         members=read_record(raw.get("from") or ()),
         unhealthy_before=ordinals.parse(raw.get("unhealthyBefore") or ""),
         failed=ordinals.parse(raw.get("failed") or ""),
+        not_created=ordinals.parse(raw.get("notCreated") or ""),
         rolled_back=ordinals.parse(raw.get("rolledBack") or ""),
         roll_back_time=times.read(raw.get("rollBackTime")),
         roll_back_failed=ordinals.parse(raw.get("rollBackFailed") or ""),
@@ -230,6 +231,7 @@ def _write_batch(batch: Batch) -> dict[str, Any]:
     }
     optional = {
         "completedTime": write_time(batch.completed),
+        "notCreated": ordinals.render(batch.not_created),
         "unhealthyBefore": ordinals.render(batch.unhealthy_before),
         "rollBackTime": write_time(batch.roll_back_time),
         "rollBackFailed": ordinals.render(batch.roll_back_failed),

@@ -19,7 +19,6 @@ from scalesets.cli.views import budgets, cures, images, status, upgrades
 from scalesets.engine import census as counting
 from scalesets.engine import checks, eligibility, rolling, scopes, versions
 from scalesets.engine.census import Census
-from scalesets.engine.instances import is_protected
 from scalesets.engine.view import Ordinals, SetView, UpgradeMode, UpgradeType
 from scalesets.kube import references
 from scalesets.kube.names import ANNOTATION_PROTECT
@@ -261,8 +260,7 @@ def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
 def instances_left_out(sight: Sight) -> Iterator[Finding]:
     """Instances that upgrades go around: protected, with a dying claim, or in Manual mode not on the model."""
     view, census = sight.view, sight.census
-    kept = [o for o in census.releases if is_protected(view, o)]
-    if kept:
+    if kept := sorted(census.protected):
         cure = f"take them out of spec.instanceProtection, or the annotation {ANNOTATION_PROTECT} off the pods"
         message = f"protected from upgrades: {words.listing(names(view.name, kept))}"
         yield Finding(Weight.NOTE, "Protected", message, cure)

@@ -1,0 +1,77 @@
+"""What upgrades tell people: Events on the ScaleSet when one starts, ends a batch, puts back, ends (docs/design.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from scalesets.engine import ordinals, scopes
+from scalesets.engine.decision import Event
+from scalesets.engine.view import Batch, BatchOutcome, Code, Ordinals, SetView, Upgrade, UpgradeStatus
+
+_ENDS = {
+    Code.COMPLETED: ("UpgradeCompleted", "completed"),
+    Code.CANCELLED: ("UpgradeCancelled", "cancelled"),
+    Code.FAULTED: ("UpgradeStopped", "stopped"),
+}
+
+
+def instances(view: SetView, some: Collection[int]) -> str:
+    """Names of instances: ``web-3``, or ``web-{0-3,7}``."""
+    return view.instance_name(next(iter(some))) if len(some) == 1 else f"{view.name}-{{{ordinals.render(some)}}}"
+
+
+def started(upgrade: Upgrade, status: UpgradeStatus) -> Event:
+    """An upgrade begins."""
+    return Event("UpgradeStarted", f"{upgrade.name}: {_aim(upgrade, status)}")
+
+
+def waits_for_approval(upgrade: Upgrade, status: UpgradeStatus) -> Event:
+    """A deferred upgrade is there and waits for its user."""
+    return Event(scopes.WAITING_FOR_APPROVAL, f"{upgrade.name}: {_aim(upgrade, status)} waits for approval")
+
+
+def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch) -> Event:
+    """A batch is over: who is where."""
+    where = f"zone {batch.zone}, " if batch.zone else ""
+    text = f"{upgrade.name}: batch {batch.number} ({where}update domain {batch.update_domain}) "
+    parts = [
+        (frozenset(batch.members) - batch.failed, "upgraded"),
+        (batch.rolled_back - batch.roll_back_failed, "failed and put back"),
+        (batch.roll_back_failed, "failed and could not be put back"),
+        (batch.failed - batch.rolled_back, "failed"),
+    ]
+    reason = "BatchSucceeded" if batch.outcome is BatchOutcome.SUCCEEDED else "BatchFailed"
+    told = "; ".join(f"{instances(view, some)} {how}" for some, how in parts if some)
+    return Event(reason, text + told, warning=bool(batch.failed))
+
+
+def putting_back(view: SetView, upgrade: Upgrade, some: Ordinals) -> Event:
+    """Instances failed and go back."""
+    return Event("RollingBack", f"{upgrade.name}: putting back {instances(view, some)}", warning=True)
+
+
+def ended(upgrade: Upgrade, status: UpgradeStatus) -> Event:
+    """An upgrade is over, and why."""
+    reason, verb = _ENDS[status.code]
+    why = f": {status.error_code}: {status.error}" if status.error_code else ""
+    return Event(reason, f"{upgrade.name} {verb}{why}", warning=status.code is Code.FAULTED)
+
+
+def roll_back_error(view: SetView, batch: Batch) -> str:
+    """Which instances of the batch could not be put back, and why."""
+    parts = []
+    for ordinal in sorted(batch.roll_back_failed)[:5]:
+        instance = view.instances.get(ordinal)
+        if instance is None:
+            why = "could not be created again"
+        elif instance.deleting_since is not None:
+            why = "is still terminating"
+        else:
+            why = instance.failure or "is still unhealthy"
+        parts.append(f"{view.instance_name(ordinal)} {why}")
+    more = len(batch.roll_back_failed) - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more else "")
+
+
+def _aim(upgrade: Upgrade, status: UpgradeStatus) -> str:
+    return f"{scopes.target_words(upgrade.type, status.target)} for {len(status.scope)} instances"
