@@ -67,3 +67,18 @@ def test_a_version_elsewhere_is_not_here() -> None:
     seen = reconcile(published, (), ("west",), NOW).seen
     here = for_location("ubuntu", published, seen, "west").find("1.0.0")
     assert here is not None and here.available_since is None
+
+
+@pytest.mark.requirement("O10", "O19")
+def test_a_region_that_is_added_later_has_the_version_from_then_on() -> None:
+    north = a_version("1.0.0", target_regions=("north",))
+    once = reconcile([north], (), ("west", "north"), NOW)
+    both = a_version("1.0.0", target_regions=("north", "west"))
+    then = reconcile([both], once.seen, ("west", "north"), NOW + HOUR)
+    assert {r.name: r.since for r in then.seen[0].regions} == {"north": NOW, "west": NOW + HOUR}
+
+
+def test_a_version_for_everywhere_was_there_before_anybody_asked() -> None:
+    once = reconcile([a_version("1.0.0")], (), ("north",), NOW)
+    then = reconcile([a_version("1.0.0")], once.seen, ("north", "west"), NOW + HOUR)
+    assert {r.name: r.since for r in then.seen[0].regions} == {"north": NOW, "west": NOW}

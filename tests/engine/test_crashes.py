@@ -34,7 +34,7 @@ def crash_everywhere(make: object, check: object) -> None:
         while done[0] < crash_at:
             busy, again = world.turn(crash_after=crash_at - done[0])
             if not busy:
-                times = [t for t in [again, *world._pod_times()] if t is not None and t > world.now]
+                times = [t for t in [again, *world.pod_times()] if t is not None and t > world.now]
                 if not times:
                     break
                 world.now = min(times)

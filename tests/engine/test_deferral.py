@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from engine.world import World, a_set
-from scalesets.engine.view import Code, OSUpgradePolicy
+import pytest
+
+from engine.world import World, a_set, in_batch
+from scalesets.engine.view import Code, OSUpgradePolicy, UpgradeType
 
 DEFERRED = OSUpgradePolicy(enabled=True, deferral=True)
 
@@ -71,3 +73,79 @@ def test_it_ends_when_its_instances_reach_the_target_by_another_way() -> None:
     upgrade = world.upgrades[deferred]
     assert world.versions() == {"1.1.0": 10}
     assert upgrade.status is not None and upgrade.status.code is Code.COMPLETED and not upgrade.status.scope
+
+
+def test_between_approvals_a_new_model_takes_its_turn_and_is_not_undone() -> None:
+    world = waiting_world()
+    name = world.only_upgrade().name
+    world.approve(name, "web-2")
+    world.run()
+    world.change_model("m2")
+    world.run()
+    assert world.on("m2") == set(range(10))
+    world.os_policy = OSUpgradePolicy(enabled=True)  # no more deferral: the rest goes on by itself
+    world.run()
+    assert world.on("m2") == set(range(10)) and world.on("1.1.0") == set(range(10))
+    assert sum(u.type is UpgradeType.MODEL for u in world.upgrades.values()) == 1
+
+
+def test_between_approvals_another_image_ends_it() -> None:
+    world = waiting_world()
+    name = world.only_upgrade().name
+    world.approve(name, "web-2")
+    world.run()
+    world.publish("7.0.0", image="other")
+    world.change_model("m2", image="other")
+    world.run()
+    assert world.versions() == {"7.0.0": 10}
+    world.approve(name, "*")
+    world.run()
+    assert world.versions() == {"7.0.0": 10}
+    status = world.upgrades[name].status
+    assert status is not None and status.code is Code.CANCELLED
+
+
+def test_switched_on_in_the_middle_it_waits_after_the_batch() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.run(until=in_batch(2))
+    world.os_policy = DEFERRED
+    world.run()
+    assert world.status_of().waiting == "WaitingForApproval" and len(world.on("1.1.0")) == 4
+    assert {o for o, p in world.pods.items() if p.pending} == world.on("1.0.0")
+    world.os_policy = OSUpgradePolicy(enabled=True)
+    world.run()
+    assert world.versions() == {"1.1.0": 10} and {p.pending for p in world.pods.values()} == {""}
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_a_crash_while_it_falls_back_to_waiting_leaves_it_waiting(steps: int) -> None:
+    world = waiting_world()
+    world.approve(world.only_upgrade().name, "web-2")
+    world.run(until=lambda w: w.on("1.1.0") == {2} and w.all_ready())
+    world.turn(crash_after=steps)
+    world.restart()
+    world.run()
+    assert world.status_of().waiting == "WaitingForApproval"
+    assert {o for o, p in world.pods.items() if p.pending} == set(range(10)) - {2}
+
+
+def test_external_resources_are_looked_at_again_when_it_starts() -> None:
+    world = waiting_world()
+    world.missing_secrets = "Secret team-a/health-keys is expired"
+    world.approve(world.only_upgrade().name, "*")
+    world.run()
+    assert world.versions() == {"1.0.0": 10}
+    assert world.condition("AutomaticOSUpgradeEligible").reason == "ExternalResourceMissing"
+
+
+def test_no_deferred_upgrade_lowers_a_version() -> None:
+    world = waiting_world()
+    name = world.only_upgrade().name
+    world.approve(name, "web-0")
+    world.run()
+    world.publish("1.2.0")
+    world.start_upgrade("cure", UpgradeType.MODEL, "web-1")
+    world.run()
+    world.approve(name, "*")
+    world.run()
+    assert world.pods[1].release.image_version == "1.2.0"

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from engine.world import World, a_set
+from engine.world import MINUTE, World, a_set, in_batch
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance
-from scalesets.engine.view import OSUpgradePolicy, Trouble, TroubleKind
+from scalesets.engine.view import Code, OSUpgradePolicy, TroubleKind
 
 OFF = OSUpgradePolicy(enabled=False)
 
@@ -79,12 +79,11 @@ def test_trouble_holds_one_instance_and_is_said(kind: TroubleKind) -> None:
     world = a_set(replicas=2, os_policy=OFF)
     world.kill(0)
     world.kill(1)
-    until = world.now + timedelta(seconds=30)
-    world.troubles = [Trouble(kind, "the server's words", frozenset({1}), until=until)]
+    world.troubles.note(kind, "the server's words", world.now, ordinal=1)
     world.turn()
     assert set(world.pods) == {0}
     assert world.condition(kind.value).message == "the server's words"
-    world.troubles = []
+    world.troubles.clear(kind, ordinal=1)
     world.run()
     assert world.all_ready() and not any(c.type == kind.value for c in world.status.conditions)
 
@@ -111,3 +110,48 @@ def test_a_quiet_set_is_not_written() -> None:
     before = world.writes
     world.run(timedelta(days=3))
     assert world.writes == before
+
+
+def test_replicas_that_nobody_owns_do_not_scale_in_instances_that_are_still_coming_up() -> None:
+    world = World(replicas=8, os_policy=OFF).publish("1.0.0")
+    world.run(until=lambda w: len(w.pods) == 8)
+    world.replicas, world.replicas_owned = 1, False
+    world.run()
+    assert len(world.pods) == 8 and world.condition("ReplicasUnowned").status is True
+
+
+def test_a_stuck_instance_counts_as_what_it_comes_back_as() -> None:
+    world = a_set("1.0.0", replicas=20).publish("1.1.0")
+    world.run(until=lambda w: 0 in w.on("1.1.0"))
+    world.break_instance(0)
+    world.run(until=lambda w: w.status_of().code is Code.ROLLING_BACK)
+    world.turn()
+    world.hang(0)
+    world.run(until=lambda w: w.only_upgrade().finished)
+    world.run(MINUTE)
+    world.publish("1.2.0")
+    world.run(until=lambda w: len(w.upgrades) == 2 and all(u.status for u in w.upgrades.values()))
+    newest = max(world.upgrades.values(), key=lambda u: u.created)
+    assert newest.status is not None and 0 in newest.status.scope
+    assert newest.status.batches[0].members[0].image_version == "1.0.0"
+
+
+def test_a_set_that_was_made_again_is_not_taken_over_by_upgrades_of_the_old_one() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.run(until=in_batch(2))
+    name = world.only_upgrade().name
+    world.recreate()
+    world.models.pop("m1")
+    world.change_model("n1")
+    world.run()
+    old = world.upgrades[name]
+    assert old.status is not None and old.status.code is Code.CANCELLED and not old.held
+    assert world.all_ready() and world.versions() == {"1.1.0": 10} and world.on("n1") == set(range(10))
+
+
+def test_a_set_that_adopts_the_pods_of_the_old_one_keeps_them() -> None:
+    world = a_set("1.0.0", replicas=10, os_policy=OFF).publish("1.1.0")
+    uids = {o: p.uid for o, p in world.pods.items()}
+    world.recreate(orphans=True)
+    world.run()
+    assert {o: p.uid for o, p in world.pods.items()} == uids

@@ -7,9 +7,18 @@ from datetime import timedelta
 
 import pytest
 
-from engine.world import IMAGE, World, a_set
+from engine.world import IMAGE, World, a_set, in_batch
 from scalesets.engine import checks, scopes
-from scalesets.engine.view import Code, OSUpgradePolicy, RollingPolicy, StartedBy, UpgradeMode, UpgradeType
+from scalesets.engine.view import (
+    Code,
+    Model,
+    ModelExtension,
+    OSUpgradePolicy,
+    RollingPolicy,
+    StartedBy,
+    UpgradeMode,
+    UpgradeType,
+)
 
 OFF = OSUpgradePolicy(enabled=False)
 MODEL = UpgradeType.MODEL
@@ -159,7 +168,7 @@ def test_an_unknown_instance_is_refused_by_name() -> None:
 
 def test_a_change_waits_for_its_image() -> None:
     world = a_set(replicas=3, os_policy=OFF)
-    world.change_model("m2", image="team-a/other")
+    world.change_model("m2", image="other")
     world.run()
     assert models(world) == {"m1"} and world.condition("Ready").status is False
     world.change_model("m3", image=IMAGE)
@@ -183,3 +192,88 @@ def test_going_back_to_an_older_model_after_a_fault_is_a_change() -> None:
     world.generation += 1
     world.run()
     assert models(world) == {"m1"} and world.all_ready()
+
+
+def test_a_model_that_keeps_the_image_does_not_need_a_version_that_may_be_chosen() -> None:
+    world = a_set("1.0.0", replicas=5, os_policy=OFF)
+    world.exclude("1.0.0")
+    world.change_model("m2")
+    world.run()
+    assert models(world) == {"m2"} and world.versions() == {"1.0.0": 5}
+
+
+@pytest.mark.parametrize("mode", [UpgradeMode.MANUAL, UpgradeMode.AUTOMATIC])
+def test_another_mode_ends_the_platforms_model_upgrade_after_its_batch(mode: UpgradeMode) -> None:
+    world = a_set(replicas=10, os_policy=OFF)
+    world.change_model("m2")
+    world.run(until=in_batch(1))
+    world.mode = mode
+    world.run()
+    status = world.status_of(kind=MODEL)
+    assert status.code is Code.CANCELLED and status.error_code == scopes.MODE_CHANGED
+    assert world.on("m2") == ({0, 5} if mode is UpgradeMode.MANUAL else set(range(10)))
+    world.mode = UpgradeMode.ROLLING
+    world.run()
+    assert models(world) == {"m2"}
+
+
+def test_what_a_user_started_goes_on_in_any_mode() -> None:
+    world = a_set(replicas=10, os_policy=OFF, mode=UpgradeMode.MANUAL)
+    world.change_model("m2")
+    world.start_upgrade("all", MODEL)
+    world.run(until=in_batch(1))
+    world.mode = UpgradeMode.AUTOMATIC
+    world.run()
+    assert world.status_of("all").code is Code.COMPLETED and models(world) == {"m2"}
+
+
+def test_flags_alone_brought_to_named_instances_restart_nothing() -> None:
+    health = ModelExtension("health", "team/health", "1.0", auto_upgrade_minor_version=True)
+    world = World(
+        replicas=3, mode=UpgradeMode.MANUAL, os_policy=OFF, model=Model("m1", "c1", IMAGE, extensions=(health,))
+    )
+    world.publish("1.0.0").publish_extension("team/health", "1.0.0").run()
+    world.publish_extension("team/health", "1.1.0")
+    uids = {p.uid for p in world.pods.values()}
+    world.change_model("m2", content="c1", automatic_os_upgrade=True)
+    world.start_upgrade("all", MODEL)
+    world.run()
+    assert models(world) == {"m2"} and {p.uid for p in world.pods.values()} == uids
+
+
+def test_named_instances_neither_stall_the_set_nor_set_a_stalled_one_going() -> None:
+    world = a_set(replicas=20, os_policy=OFF, bad={"m2"})
+    world.change_model("m2")
+    world.run()
+    world.bad.clear()
+    world.start_upgrade("one", MODEL, "web-3")
+    world.run()
+    assert world.on("m2") == {0, 3, 5, 10, 15} and world.condition("Stalled").status is True
+    world.start_upgrade("again", MODEL)
+    world.run()
+    assert models(world) == {"m2"} and world.condition("Stalled").status is False
+
+
+def test_instances_that_go_back_after_a_breach_go_back_in_batches() -> None:
+    policy = RollingPolicy(roll_back_on_breach=True, health_timeout=timedelta(seconds=10))
+    world = a_set(replicas=20, os_policy=OFF, policy=policy, bad={"m2"})
+    world.change_model("m2")
+    world.run(until=in_batch(1))
+    world.policy = replace(policy, max_batch_percent=10)
+    world.run()
+    sizes = [len(b.members) for b in world.status_of(kind=MODEL).batches]
+    assert sizes == [4, 2, 2] and models(world) == {"m1"}
+
+
+def test_a_bad_spec_stalls_the_set_and_a_missing_extension_does_not() -> None:
+    world = a_set(replicas=3, os_policy=OFF)
+    world.model_problem = ("NoOSContainer", "template.spec.containers: none is named os")
+    world.run()
+    assert world.condition("Stalled").reason == "NoOSContainer" and world.condition("Ready").status is False
+    world.model_problem = ("ExtensionNotFound", "no Extension team/health")
+    world.run()
+    assert world.condition("Stalled").status is False
+    assert world.condition("Reconciling").reason == "ExtensionNotFound"
+    world.model_problem = ("", "")
+    world.run()
+    assert world.condition("Ready").status is True

@@ -2,13 +2,14 @@
 engine's writes.
 
 ``World.turn()`` asks the engine once and carries the answer out; ``World.run()`` turns until nothing is left to do,
-moving the clock to whatever comes next. A crash is a decision of which only the first steps are carried out.
+moving the clock to whatever comes next. A crash is a decision of which only the first steps are carried out, and
+``World.restart()`` forgets what the operator holds in memory only. Trouble is remembered as the operator does it.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,7 @@ from scalesets.engine import decision as d
 from scalesets.engine.catalogue import PublishedVersion, SeenVersion, for_location, reconcile
 from scalesets.engine.decide import decide
 from scalesets.engine.view import (
-    Code,
+    Catalogue,
     Condition,
     Instance,
     Model,
@@ -27,16 +28,19 @@ from scalesets.engine.view import (
     SetView,
     StartedBy,
     Timing,
-    Trouble,
     TroubleKind,
     Upgrade,
     UpgradeMode,
+    UpgradeStatus,
     UpgradeType,
 )
+from scalesets.kube.troubles import Troubles
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
-IMAGE = "team-a/ubuntu"
+IMAGE = "ubuntu"
 SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+GRACE = timedelta(seconds=5)
 QUICK = RollingPolicy(health_timeout=timedelta(seconds=30), provisioning_timeout=timedelta(minutes=2))
 OPTED_IN = OSUpgradePolicy(enabled=True)
 FIRST_MODEL = Model("m1", "c1", IMAGE)
@@ -50,12 +54,27 @@ class Pod:
     release: Release
     created: datetime
     ready_at: datetime | None
+    fails_to_start: bool = False
     gone_at: datetime | None = None
     deleting_since: datetime | None = None
-    first_ready: datetime | None = None
+    first_ready: datetime | None = None  # in the operator's memory only
+    failed_to_start: datetime | None = None  # likewise
     lost: bool = False
     protected: bool = False
     pending: str = ""
+
+    def is_ready(self, now: datetime) -> bool:
+        """The pod's Ready condition."""
+        return self.ready_at is not None and self.ready_at <= now and not self.lost
+
+
+@dataclass(slots=True)
+class Gallery:
+    """A GalleryImage or Extension: what is published, and what its status remembers."""
+
+    published: list[PublishedVersion] = field(default_factory=list)
+    seen: tuple[SeenVersion, ...] = ()
+    exists: bool = True
 
 
 @dataclass
@@ -70,22 +89,29 @@ class World:
     os_policy: OSUpgradePolicy = OPTED_IN
     timing: Timing = field(default_factory=Timing)
     model: Model = FIRST_MODEL
+    model_problem: tuple[str, str] = ("", "")
     boot: timedelta = SECOND
     stop: timedelta = SECOND
     now: datetime = START
     bad: set[str] = field(default_factory=set)  # image versions or model names that never get ready
+    failing: set[str] = field(default_factory=set)  # those whose containers don't even start
     refused: set[str] = field(default_factory=set)  # models that the server refuses
     missing_secrets: str = ""
+    quota_full: bool = False
     protected: set[int] = field(default_factory=set)
+    claims: dict[int, str] = field(default_factory=dict)  # the data disks: their UIDs
     claims_deleting: set[int] = field(default_factory=set)
+    delete_claims_when_scaled: bool = False
+    uid: str = "set-uid"
+    created: datetime = START
     deleting: bool = False
     status: SetStatus = field(default_factory=SetStatus)
     pods: dict[int, Pod] = field(default_factory=dict)
     upgrades: dict[str, Upgrade] = field(default_factory=dict)
-    published: list[PublishedVersion] = field(default_factory=list)
-    seen: tuple[SeenVersion, ...] = ()
+    images: dict[str, Gallery] = field(default_factory=lambda: {IMAGE: Gallery()})
+    extensions: dict[str, Gallery] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
-    troubles: list[Trouble] = field(default_factory=list)
+    troubles: Troubles = field(default_factory=Troubles)
     events: list[tuple[datetime, d.Event]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     watchers: list[Callable[[World], None]] = field(default_factory=list)
@@ -95,18 +121,36 @@ class World:
     losses: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     generation: int = 1
     replicas_owned: bool = True
-    _ids: Iterable[int] = field(default_factory=itertools.count)
+    _ids: Iterator[int] = field(default_factory=itertools.count)
 
-    # -- what tests do ---------------------------------------------------------------------------------------------
+    # -- what users and publishers do ------------------------------------------------------------------------------
 
-    def publish(self, version: str, **fields: object) -> World:
+    @property
+    def published(self) -> list[PublishedVersion]:
+        """The versions of the set's first image."""
+        return self.images[IMAGE].published
+
+    def publish(self, version: str, *, image: str = IMAGE, **fields: object) -> World:
         """Publish an image version."""
-        self.published.append(PublishedVersion(version, f"registry.example/os:{version}", **fields))  # type: ignore[arg-type]
+        published = PublishedVersion(version, f"registry.example/{image}:{version}", **fields)  # type: ignore[arg-type]
+        self.images.setdefault(image, Gallery()).published.append(published)
         return self
 
-    def exclude(self, version: str) -> None:
-        """Exclude a version from latest."""
-        self.published = [replace(p, excluded=True) if p.version == version else p for p in self.published]
+    def publish_extension(self, key: str, *versions: str) -> World:
+        """Publish versions of an extension."""
+        gallery = self.extensions.setdefault(key, Gallery())
+        gallery.published.extend(PublishedVersion(v, f"registry.example/{key}:{v}") for v in versions)
+        return self
+
+    def exclude(self, version: str, *, excluded: bool = True) -> None:
+        """Exclude a version from latest, or include it again."""
+        gallery = self.images[IMAGE]
+        gallery.published = [replace(p, excluded=excluded) if p.version == version else p for p in gallery.published]
+
+    def withdraw_extension(self, key: str, version: str) -> None:
+        """Take a version of an extension out of the catalogue."""
+        gallery = self.extensions[key]
+        gallery.published = [p for p in gallery.published if p.version != version]
 
     def change_model(self, name: str, content: str | None = None, **fields: object) -> None:
         """Edit the set's model."""
@@ -134,10 +178,23 @@ class World:
         upgrade = self.upgrades[name]
         self.upgrades[name] = replace(upgrade, approved=upgrade.approved | set(names))
 
+    def delete_claim(self, ordinal: int) -> None:
+        """A user deletes a data disk: it goes with its pod."""
+        self.claims_deleting.add(ordinal)
+
+    def recreate(self, *, orphans: bool = False) -> None:
+        """The set is deleted, with its pods or leaving them behind, and made again under its name."""
+        self.now += MINUTE
+        self.uid, self.created, self.status = f"set-{next(self._ids)}", self.now, SetStatus()
+        self.restart()
+        if not orphans:
+            self.pods.clear()
+
+    # -- fate --------------------------------------------------------------------------------------------------------
+
     def break_instance(self, ordinal: int) -> None:
         """The application of one instance gets sick until its pod is replaced."""
-        pod = self.pods[ordinal]
-        pod.ready_at = None
+        self.pods[ordinal].ready_at = None
 
     def heal(self, ordinal: int) -> None:
         """It recovers."""
@@ -150,29 +207,41 @@ class World:
         else:
             self._delete(ordinal)
 
+    def hang(self, ordinal: int) -> None:
+        """The node of a terminating pod is lost: nobody tells that it ended."""
+        assert self.pods[ordinal].deleting_since is not None
+        self.pods[ordinal].gone_at = None
+
     def end(self, ordinal: int) -> None:
         """The pod ends in phase Failed."""
         self.pods[ordinal].lost = True
         count, _ = self.losses.get(ordinal, (0, self.now))
         self.losses[ordinal] = (count + 1, self.now)
 
+    def restart(self) -> None:
+        """The operator starts anew: what it held in memory is gone, or counted from what pods show."""
+        self.troubles = Troubles()
+        self.within_limit_since = None
+        self.losses = {o: (1, self.now) for o, p in self.pods.items() if p.lost}
+        for pod in self.pods.values():
+            pod.first_ready = pod.ready_at if pod.is_ready(self.now) else None
+            pod.failed_to_start = None
+
     # -- what is seen ----------------------------------------------------------------------------------------------
 
     def view(self) -> SetView:
         """The engine's view of this moment."""
-        result = reconcile(self.published, self.seen, ("here",), self.now)
-        self.seen = result.seen
-        self.models.setdefault(self.model.name, self.model)
         self.models[self.model.name] = self.model
         return SetView(
             namespace="team-a",
             name="web",
-            uid="set-uid",
+            uid=self.uid,
             generation=self.generation,
-            created=START,
+            created=self.created,
             replicas=self.replicas,
             mode=self.mode,
-            model=self.model,
+            model=None if self.model_problem[0] else self.model,
+            model_problem=self.model_problem,
             status=self.status,
             deleting=self.deleting,
             replicas_owned=self.replicas_owned,
@@ -184,18 +253,29 @@ class World:
             timing=self.timing,
             protected=frozenset(self.protected),
             models=dict(self.models),
-            images={IMAGE: for_location("ubuntu", self.published, self.seen, "here")},
+            images=self._catalogues(self.images),
+            extensions=self._catalogues(self.extensions),
             instances={o: self._instance(o, p) for o, p in self.pods.items()},
             claims_deleting=frozenset(self.claims_deleting),
+            spare_claims=frozenset(o for o in self.claims if o >= self.replicas),
+            delete_claims_when_scaled=self.delete_claims_when_scaled,
             upgrades=tuple(self.upgrades.values()),
-            troubles=tuple(self.troubles),
+            troubles=self.troubles.all(self.now),
             within_limit_since=self.within_limit_since,
             losses=dict(self.losses),
         )
 
+    def _catalogues(self, galleries: dict[str, Gallery]) -> dict[str, Catalogue]:
+        found = {}
+        for name, gallery in galleries.items():
+            if gallery.exists:
+                gallery.seen = reconcile(gallery.published, gallery.seen, ("here",), self.now).seen
+                found[name] = for_location(name, gallery.published, gallery.seen, "here")
+        return found
+
     def _instance(self, ordinal: int, pod: Pod) -> Instance:
-        booted = pod.created + self.boot
-        ready = pod.ready_at is not None and pod.ready_at <= self.now and not pod.lost
+        started = pod.created + self.boot
+        ready = pod.is_ready(self.now)
         return Instance(
             ordinal,
             pod.uid,
@@ -203,10 +283,12 @@ class World:
             pod.created,
             ready=ready,
             ready_since=pod.ready_at if ready else None,
-            started_at=booted if booted <= self.now else None,
+            started_at=started if started <= self.now and not pod.fails_to_start else None,
+            failed_to_start=None if ready else pod.failed_to_start,
+            failure="ImagePullBackOff" if pod.failed_to_start else "",
             first_ready=pod.first_ready,
             deleting_since=pod.deleting_since,
-            grace=timedelta(seconds=5),
+            grace=GRACE,
             lost=pod.lost,
             protected=pod.protected,
             pending_os_upgrade=pod.pending,
@@ -215,12 +297,18 @@ class World:
     # -- time ------------------------------------------------------------------------------------------------------
 
     def live(self) -> None:
-        """Let pods do what is due by now."""
+        """Let pods and claims do what is due by now."""
         for ordinal, pod in list(self.pods.items()):
             if pod.gone_at is not None and pod.gone_at <= self.now:
                 del self.pods[ordinal]
-            elif pod.first_ready is None and pod.ready_at is not None and pod.ready_at <= self.now and not pod.lost:
+            elif pod.first_ready is None and pod.is_ready(self.now):
                 pod.first_ready = pod.ready_at
+            elif pod.fails_to_start and pod.failed_to_start is None and pod.created + self.boot <= self.now:
+                pod.failed_to_start = self.now
+        for ordinal in [o for o in self.claims_deleting if o not in self.pods]:
+            self.claims_deleting.discard(ordinal)
+            self.claims.pop(ordinal, None)
+        self._tell()
 
     def turn(self, crash_after: int | None = None) -> tuple[bool, datetime | None]:
         """Decide once and carry it out, or only its first steps. Returns whether anything was done, and when to look
@@ -254,21 +342,22 @@ class World:
         working = any(u.status is not None and u.status.running_batch is not None for u in self.upgrades.values())
         return isinstance(write, d.WriteSetStatus) and not write.urgent and working
 
-    def run(self, lasting: timedelta = timedelta(hours=2), until: Callable[[World], bool] | None = None) -> World:
+    def run(self, lasting: timedelta = timedelta(hours=2), until: Callable[[World], object] | None = None) -> World:
         """Turn until nothing is left to do, or for so long in virtual time, or until the condition holds."""
         end = self.now + lasting
-        turns = 0
         while self.now <= end:
-            busy = True
+            busy, turns = True, 0
             while busy:
                 if until is not None and until(self):
                     return self
                 busy, again = self.turn()
                 turns += 1
-                assert turns < 20_000, "the engine doesn't come to rest:\n" + "\n".join(self.log[-20:])
-            times = [t for t in [again, *self._pod_times()] if t is not None and t > self.now]
-            if not times:
+                assert turns < 300, "the engine doesn't come to rest:\n" + "\n".join(self.log[-20:])
+            if until is not None and until(self):
                 return self
+            times = [t for t in [again, *self.pod_times()] if t is not None and t > self.now]
+            if not times:
+                break
             following = min(times)
             if following > end:
                 break
@@ -277,11 +366,10 @@ class World:
         self.now = max(self.now, end) if until is None else self.now
         return self
 
-    def _pod_times(self) -> list[datetime]:
-        times: list[datetime] = []
+    def pod_times(self) -> Iterable[datetime]:
+        """When pods do something by themselves."""
         for pod in self.pods.values():
-            times.extend(t for t in (pod.gone_at, pod.ready_at, pod.created + self.boot) if t is not None)
-        return times
+            yield from (t for t in (pod.gone_at, pod.ready_at, pod.created + self.boot) if t is not None)
 
     def _tell(self) -> None:
         for watcher in self.watchers:
@@ -290,6 +378,7 @@ class World:
     # -- the API server --------------------------------------------------------------------------------------------
 
     def _write(self, write: d.Write) -> bool:
+        """Store a write; False when that ends the decision."""
         match write:
             case d.WriteSetStatus(status):
                 assert status != self.status, "a write that changes nothing"
@@ -315,30 +404,43 @@ class World:
                     self.upgrades[name] = upgrade
             case d.DeleteUpgrade(name):
                 del self.upgrades[name]
-            case d.DryRun(_, release):
-                if release.model in self.refused:
-                    until = self.now + timedelta(minutes=1)
-                    self.troubles = [
-                        Trouble(TroubleKind.TEMPLATE_REFUSED, "spec.x: Invalid value", model=release.model, until=until)
-                    ]
-                    return False
-                self.troubles = [t for t in self.troubles if t.kind is not TroubleKind.TEMPLATE_REFUSED]
+            case d.DryRun(ordinal, release):
+                return self._dry_run(ordinal, release)
             case d.Preflight():
-                self.troubles = [t for t in self.troubles if t.kind is not TroubleKind.PREFLIGHT]
                 if self.missing_secrets:
-                    until = self.now + timedelta(minutes=1)
-                    self.troubles.append(Trouble(TroubleKind.PREFLIGHT, self.missing_secrets, until=until))
+                    self.troubles.note(TroubleKind.PREFLIGHT, self.missing_secrets, self.now)
                     return False
+                self.troubles.clear(TroubleKind.PREFLIGHT)
+                return True
         self.writes += 1
         return True
+
+    def _dry_run(self, ordinal: int, release: Release) -> bool:
+        if missing := self._missing_image(release):
+            self.troubles.note(TroubleKind.IMAGE_MISSING, missing, self.now, ordinal=ordinal)
+            return False
+        if release.model in self.refused:
+            self.troubles.note(TroubleKind.TEMPLATE_REFUSED, "spec.x: Invalid value", self.now, model=release.model)
+            return False
+        self.troubles.clear(TroubleKind.TEMPLATE_REFUSED, model=release.model)
+        return True
+
+    def _missing_image(self, release: Release) -> str:
+        model = self.models[release.model]
+        wanted = [(self.images, model.image, release.image_version)]
+        installed = dict(release.extensions)
+        wanted += [(self.extensions, e.key, installed.get(e.name, "")) for e in model.extensions]
+        for galleries, key, version in wanted:
+            gallery = galleries.get(key)
+            if gallery is None or not gallery.exists or version not in {s.version for s in gallery.seen}:
+                return f"no image is known for {key} {version}"
+        return ""
 
     def _act(self, action: d.Action) -> None:
         match action:
             case d.CreateInstance(ordinal, release):
                 if ordinal not in self.pods and not self.deleting:
-                    sick = release.image_version in self.bad or release.model in self.bad
-                    ready_at = None if sick else self.now + 2 * self.boot
-                    self.pods[ordinal] = Pod(f"pod-{next(self._ids)}", release, self.now, ready_at)  # type: ignore[call-overload]
+                    self._create(ordinal, release)
             case d.DeleteInstance(ordinal, uid):
                 if ordinal in self.pods and self.pods[ordinal].uid == uid:
                     self._delete(ordinal)
@@ -351,8 +453,28 @@ class World:
                     for key, mark in annotations:
                         assert key == "scalesets.dev/pending-os-upgrade"
                         pod.pending = mark or ""
-            case d.DeleteClaims():
-                pass
+            case d.DeleteClaims(ordinal):
+                assert ordinal not in self.pods, "a claim is deleted before its pod is gone"
+                self.claims.pop(ordinal, None)
+
+    def _create(self, ordinal: int, release: Release) -> None:
+        assert ordinal not in self.claims_deleting
+        if missing := self._missing_image(release):
+            self.troubles.note(TroubleKind.IMAGE_MISSING, missing, self.now, ordinal=ordinal)
+            return
+        self.claims.setdefault(ordinal, f"claim-{next(self._ids)}")
+        if self.quota_full:
+            self.troubles.note(TroubleKind.QUOTA, "exceeded quota: pods", self.now, ordinal=ordinal)
+            return
+        if release.model in self.refused:
+            self.troubles.note(TroubleKind.TEMPLATE_REFUSED, "spec.x: Invalid value", self.now, model=release.model)
+            return
+        self.troubles.clear(*TroubleKind, ordinal=ordinal)
+        self.troubles.clear(TroubleKind.TEMPLATE_REFUSED, model=release.model)
+        named = {release.image_version, release.model}
+        fails = bool(named & self.failing)
+        ready_at = None if fails or named & self.bad else self.now + 2 * self.boot
+        self.pods[ordinal] = Pod(f"pod-{next(self._ids)}", release, self.now, ready_at, fails)
 
     def _delete(self, ordinal: int) -> None:
         pod = self.pods[ordinal]
@@ -369,11 +491,21 @@ class World:
             counts[pod.release.image_version] = counts.get(pod.release.image_version, 0) + 1
         return counts
 
+    def on(self, what: str) -> set[int]:
+        """The ordinals of the pods that run an image version or a model."""
+        return {o for o, p in self.pods.items() if what in (p.release.image_version, p.release.model)}
+
     def only_upgrade(self, kind: UpgradeType = UpgradeType.OS_IMAGE) -> Upgrade:
         """The one upgrade of a type."""
         found = [u for u in self.upgrades.values() if u.type is kind]
         assert len(found) == 1, f"{len(found)} upgrades: {[u.name for u in found]}"
         return found[0]
+
+    def status_of(self, name: str = "", kind: UpgradeType = UpgradeType.OS_IMAGE) -> UpgradeStatus:
+        """The status of an upgrade; of the one of a type when it isn't named."""
+        upgrade = self.upgrades[name] if name else self.only_upgrade(kind)
+        assert upgrade.status is not None, f"{upgrade.name} has not begun"
+        return upgrade.status
 
     def condition(self, kind: str) -> Condition:
         """A condition of the set."""
@@ -382,7 +514,7 @@ class World:
     def all_ready(self) -> bool:
         """Every instance exists and is Ready."""
         return len(self.pods) == self.replicas and all(
-            p.ready_at is not None and p.ready_at <= self.now and p.deleting_since is None for p in self.pods.values()
+            p.is_ready(self.now) and p.deleting_since is None for p in self.pods.values()
         )
 
 
@@ -395,4 +527,10 @@ def a_set(*versions: str, **fields: object) -> World:
     return world
 
 
-__all__ = ["Code", "World", "a_set"]
+def in_batch(number: int) -> Callable[[World], bool]:
+    """Whether an upgrade's batch of that number has been written."""
+
+    def reached(world: World) -> bool:
+        return any(u.status is not None and len(u.status.batches) == number for u in world.upgrades.values())
+
+    return reached
