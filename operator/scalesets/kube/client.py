@@ -88,17 +88,13 @@ async def connect(stats: Stats, *, kubeconfig: str | None = None) -> Cluster:
     """
     configuration = Configuration()
     named = kubeconfig or os.environ.get("KUBECONFIG")
+    if named and not _exists(named):
+        raise ConnectionProblem(f"there is no kubeconfig {named}; name another with --kubeconfig or KUBECONFIG")
     try:
-        if named and os.pathsep not in named:
-            Path(named).stat()
         if not named and "KUBERNETES_SERVICE_HOST" in os.environ:
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
         else:
             await config.load_kube_config(config_file=named or None, client_configuration=configuration)  # type: ignore[no-untyped-call]
-    except FileNotFoundError:
-        raise ConnectionProblem(
-            f"there is no kubeconfig {named}; name another with --kubeconfig or KUBECONFIG"
-        ) from None
     except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
         where = named or "~/.kube/config"
         raise ConnectionProblem(
@@ -106,6 +102,11 @@ async def connect(stats: Stats, *, kubeconfig: str | None = None) -> Cluster:
             "Name one with --kubeconfig or KUBECONFIG; `scalesets local up` makes one."
         ) from error
     return Cluster(configuration, stats)
+
+
+def _exists(kubeconfig: str) -> bool:
+    """Whether the file, or one of several, is there (the client takes a missing file for an empty one)."""
+    return any(Path(name).exists() for name in kubeconfig.split(os.pathsep) if name)
 
 
 class _Transport(RESTClientObject):
