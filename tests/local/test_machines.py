@@ -93,7 +93,7 @@ class TestPods:
 
         pods = world.all().values()
         assert len({pod["status"]["podIP"] for pod in pods}) == 200
-        assert {pod["spec"]["nodeName"] for pod in pods} == {"machine-0", "machine-1", "machine-2"}
+        assert {pod["spec"]["nodeName"] for pod in pods} <= {"machine-0", "machine-1", "machine-2"}
         assert all(pod["status"]["observedGeneration"] == 1 for pod in pods)
 
     def test_pods_fail_as_their_tags_say(self, world: World) -> None:
