@@ -60,7 +60,7 @@ class Api:
     """A connection to one API server; use it as an async context manager."""
 
     def __init__(self, kubeconfig: Path | str) -> None:
-        self.server, self._ssl, self._headers = _read(Path(kubeconfig))
+        self.server, self._ssl, self._headers = read_kubeconfig(Path(kubeconfig))
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Api:
@@ -90,10 +90,11 @@ class Api:
         """All objects, as the list that the server answers."""
         return await self._ask("GET", f"{path(kind, namespace)}?{urlencode(query)}")
 
-    async def create(self, body: Body, *, manager: str = "test") -> Body:
+    async def create(self, body: Body, *, manager: str = "test", dry_run: bool = False) -> Body:
         """POST an object."""
         namespace = body["metadata"].get("namespace", "")
-        return await self._ask("POST", f"{path(body['kind'], namespace)}?fieldManager={manager}", body)
+        query = urlencode({"fieldManager": manager, **({"dryRun": "All"} if dry_run else {})})
+        return await self._ask("POST", f"{path(body['kind'], namespace)}?{query}", body)
 
     async def apply(self, body: Body, *, manager: str = "test") -> Body:
         """Apply an object server-side, taking over its fields."""
@@ -154,7 +155,7 @@ def path(kind: str, namespace: str = "", name: str = "", subresource: str = "") 
     return "/".join(part for part in parts if part)
 
 
-def _read(kubeconfig: Path) -> tuple[str, ssl.SSLContext, dict[str, str]]:
+def read_kubeconfig(kubeconfig: Path) -> tuple[str, ssl.SSLContext, dict[str, str]]:
     """The current context's server, certificates and token."""
     content = yaml.safe_load(kubeconfig.read_text())
     context = _named(content["contexts"], content["current-context"], "context")

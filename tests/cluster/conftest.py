@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from operators import Operator, Operators
 from scene import Scene
 
-from apiclient import Api
+from apiclient import Api, Refused
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.machines import steering
 from watching import watching
@@ -18,6 +20,16 @@ from watching import watching
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unfinished: the scenario ends with an upgrade at work")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A scenario that fails shows what the operator logged last."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    pool = getattr(item, "funcargs", {}).get("own_operators") or getattr(item, "funcargs", {}).get("operators")
+    if report.failed and isinstance(pool, Operators):
+        report.sections.extend(pool.logs())
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +68,8 @@ async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp
             with control_plane.api() as blocking:
                 steering.heal(blocking)
                 steering.set_boot_seconds(blocking, *control_plane.settings.boot_seconds)
-            await api.delete("Namespace", "", namespace)
+            with suppress(Refused):  # the scenario may have deleted it
+                await api.delete("Namespace", "", namespace)
 
 
 def _namespace(request: pytest.FixtureRequest) -> str:

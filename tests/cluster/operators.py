@@ -121,6 +121,11 @@ class Operators:
         self._own.append(operator)
         return operator
 
+    def logs(self, *, lines: int = 60) -> list[tuple[str, str]]:
+        """The last lines of those that are or were at work, each under a title."""
+        known = [*self._own, *([self._shared] if self._shared is not None and not self._own else [])]
+        return [(o.log.name, "\n".join(o.output().splitlines()[-lines:])) for o in known]
+
     def end_own(self) -> None:
         """Kill those that a test made for itself."""
         for operator in self._own:

@@ -74,6 +74,11 @@ class Scene(Watching):
             for ordinal in ordinals:
                 steering.fail(api, mode=mode, instance=f"{self.namespace}/web-{ordinal}", lasts=lasts, **whom)
 
+    def fail_set(self, name: str, mode: Mode = Mode.NEVER_READY) -> None:
+        """Let all instances of another set fail."""
+        with self.control_plane.api() as api:
+            steering.fail(api, mode=mode, scaleset=f"{self.namespace}/{name}")
+
     def heal(self) -> None:
         """End all failures."""
         with self.control_plane.api() as api:

@@ -1,0 +1,57 @@
+"""When nothing happens, the operator writes nothing but its Lease (I9)."""
+
+from __future__ import annotations
+
+import re
+
+from builders import a_set, an_extension, an_image, uses
+from operators import Operator
+from scene import Scene
+
+QUIET = 6.0
+_WRITES = re.compile(r"^apiserver_request_total\{(?P<labels>[^}]*)\} (?P<count>\S+)$", re.MULTILINE)
+
+
+async def writes(scene: Scene) -> dict[str, float]:
+    """How many writes the API server has taken, by resource, those that changed nothing included."""
+    found: dict[str, float] = {}
+    for match in _WRITES.finditer(await scene.api.text("/metrics")):
+        labels = dict(re.findall(r'(\w+)="([^"]*)"', match["labels"]))
+        if labels["verb"] in ("POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"):
+            what = f"{labels['verb']} {labels['resource']}/{labels['subresource']}"
+            found[what] = found.get(what, 0) + float(match["count"])
+    return found
+
+
+def ours(before: dict[str, float], after: dict[str, float]) -> dict[str, float]:
+    """What came in between, without what Kubernetes itself and the machines write all the time."""
+    own = ("scalesets", "rollingupgrades", "galleryimages", "extensions", "pods", "persistentvolumeclaims")
+    resources = (*own, "controllerrevisions", "events")
+    grown = {what: count - before.get(what, 0) for what, count in after.items() if count != before.get(what, 0)}
+    return {what: count for what, count in grown.items() if what.split(" ")[1].split("/")[0] in resources}
+
+
+async def test_nothing_is_written(operator: Operator, scene: Scene) -> None:
+    await scene.create(
+        an_image("ubuntu", "1.0.0"),
+        an_extension("monitor", "1.0.0"),
+        a_set("plain", replicas=3),
+        a_set("zoned", replicas=4, zones=["1", "2"], claims=True),
+        a_set("extended", replicas=2, extensions=[uses("monitor")]),
+        a_set("waiting", replicas=2, os_upgrades={"osRollingUpgradeDeferral": True}),
+        a_set("by-hand", replicas=2, mode="Manual", automatic=False),
+        a_set("without-image", replicas=2, image="nowhere"),
+    )
+    for name in ("plain", "zoned", "extended", "waiting", "by-hand"):
+        await scene.until_ready(name)
+    await scene.publish("ubuntu", "2.0.0")
+    for name in ("plain", "zoned", "extended"):
+        await scene.until_on("2.0.0", name)
+    await scene.until_condition("Progressing", status="False", reason="WaitingForApproval", name="waiting")
+    await scene.until_event("UpgradeCompleted")
+    await scene.assert_quiet(2.0)  # what was held back for a moment is written first
+    del scene.referee.violations[:]
+
+    before = await writes(scene)
+    await scene.assert_quiet(QUIET)
+    assert ours(before, await writes(scene)) == {}
