@@ -13,10 +13,19 @@ CLAIM_DELETING = (
 )
 
 HOLDS = frozenset(
-    {"NotEligible", "TooManyUnhealthy", "WaitingForTrigger", "AlreadyTried", "ModelUpgradeFaulted", "ImageNotFound"}
+    {
+        "NotEligible",
+        "TooManyUnhealthy",
+        "WaitingForTrigger",
+        "AlreadyTried",
+        "ModelUpgradeFaulted",
+        "ImageNotFound",
+        "ExtensionNotFound",
+        "InstancesNotCreated",
+    }
 )
 """Reasons of the condition Progressing for which a due OS upgrade has not begun."""
-PASSES = frozenset({"WaitingForTrigger"})
+PASSES = frozenset({"WaitingForTrigger", "InstancesNotCreated"})
 """Those that pass by themselves."""
 SEEN_BY_OPERATOR = frozenset({"ExternalResourceMissing"})
 """What only the operator can see of eligibility."""
@@ -25,7 +34,7 @@ TROUBLES = HARMLESS | {
     "TemplateRefused",
     "NameConflict",
     "ClaimConflict",
-    "ClaimResizeFailed",
+    "ClaimNotExpanded",
     "QuotaExceeded",
     "CreateFailed",
     "ExternalResources",
@@ -51,7 +60,7 @@ def of(reason: str, set_name: str) -> str:
         "TemplateRefused": "mend spec.template as the server's words say",
         "NameConflict": "delete or rename the foreign pod",
         "ClaimConflict": 'delete or rename the foreign claim, or set the annotation scalesets.dev/adopt-claims: "true"',
-        "ClaimResizeFailed": "use a storage class that allows expansion, or set the old size again",
+        "ClaimNotExpanded": "use a storage class that allows expansion, or set the old size again",
         "QuotaExceeded": "raise the ResourceQuota, or scale in; the operator tries again by itself",
         "ReplicasUnowned": "set spec.replicas, or hand it to an autoscaler",
         "ZonesUnbacked": "label nodes with topology.kubernetes.io/zone before the set is made, or leave spec.zones out",
