@@ -174,8 +174,7 @@ class ControlPlane:
     def start_apiserver(self) -> None:
         """Start the API server again, on its former port, and wait until it is ready."""
         self._spawn("kube-apiserver", components.apiserver(self.layout, self.ports, self.settings))
-        with self.api() as api:
-            self._await_ready(api, time.monotonic() + _START_SECONDS)
+        self._await_ready(time.monotonic() + _START_SECONDS)
 
     def restart_apiserver(self) -> None:
         """Kill the API server and start it again."""
@@ -246,13 +245,13 @@ class ControlPlane:
         # Not before etcd listens: a refused connection is tried again only after a second.
         self._await(lambda: _listens(ports.etcd), "etcd", deadline)
         self._spawn("kube-apiserver", components.apiserver(layout, ports, settings))
+        self._await_ready(deadline)
+        # Not before: without its bootstrapped roles they are refused, and come back only after a back-off.
+        self._spawn("kube-controller-manager", components.controller_manager(layout, ports, settings))
+        self._spawn("kube-scheduler", components.scheduler(layout, ports, settings))
+        if settings.machines:
+            self._spawn_machines()
         with self.api() as api:
-            self._await_ready(api, deadline)
-            # Not before: without its bootstrapped roles they are refused, and come back only after a back-off.
-            self._spawn("kube-controller-manager", components.controller_manager(layout, ports, settings))
-            self._spawn("kube-scheduler", components.scheduler(layout, ports, settings))
-            if settings.machines:
-                self._spawn_machines()
             crds = install.install(api, layout, server=self.server) if settings.install else []
             self._await(lambda: _usable(api, settings), "nodes and the default ServiceAccount", deadline)
             install.await_established(api, crds, deadline=deadline)
@@ -279,14 +278,17 @@ class ControlPlane:
             self._state = self._state.without(name)
             write_state(self.layout.state, self._state)
 
-    def _await_ready(self, api: Api, deadline: float) -> None:
-        def ready() -> bool:
-            try:
-                return api.text("/readyz") == "ok"
-            except (OSError, ApiError, http.client.HTTPException):
-                return False
+    def _await_ready(self, deadline: float) -> None:
+        # Impatient: where a stranger has the port, nobody may ever answer.
+        with Api(port=self.ports.apiserver, pki=self.layout.pki, timeout=1.0) as api:
 
-        self._await(ready, "kube-apiserver", deadline)
+            def ready() -> bool:
+                try:
+                    return api.text("/readyz") == "ok"
+                except (OSError, ApiError, http.client.HTTPException):
+                    return False
+
+            self._await(ready, "kube-apiserver", deadline)
 
     def _await(self, holds: Callable[[], bool], what: str, deadline: float) -> None:
         while not holds():

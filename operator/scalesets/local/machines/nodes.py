@@ -22,8 +22,8 @@ JsonObject = dict[str, Any]
 _LOG = logging.getLogger(__name__)
 _LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _CAPACITY = {"cpu": "1000", "memory": "2000000Mi", "ephemeral-storage": "1Pi", "pods": "20000"}
-"""Enough for 10,000 pods of a tenth of a CPU on each. Were it more, the scheduler, which scores in percent, would see no
-difference between a full machine and an empty one, and put all pods on one."""
+"""Enough for 10,000 pods of a tenth of a CPU on each. Were it more, the scheduler, which scores in percent, would see
+no difference between a full machine and an empty one, and put all pods on one."""
 
 
 def node_names(count: int) -> dict[str, str]:
