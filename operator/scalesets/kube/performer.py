@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from scalesets.engine.decision import Action, CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
 from scalesets.engine.view import TroubleKind
@@ -127,12 +128,29 @@ class Performer:
         try:
             answer = await self._cluster.delete(PODS, *key, uid=action.uid)
         except Refusal as refusal:
-            if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
+            if refusal.outcome is Outcome.CONFLICT:
+                await self._meet(key, action.uid, refusal)
+            elif refusal.outcome is Outcome.MISSING:
+                self._world.pods.store.vanished(key, action.uid)
+            else:
                 raise
-            self._world.pods.store.vanished(key, action.uid)
         else:
             if answer.get("kind") == PODS.kind:
                 self._world.pods.store.put(answer)
+
+    async def _meet(self, key: Key, uid: str, refusal: Refusal) -> None:
+        """A conflict says that another pod has the name now, mostly. If it is still this one, it is tried again."""
+        raw: dict[str, Any] | None = None
+        try:
+            raw = await self._cluster.get(PODS, *key)
+        except Refusal as answer:
+            if answer.outcome is not Outcome.MISSING:
+                raise
+        if raw is not None and raw["metadata"]["uid"] == uid:
+            raise refusal
+        self._world.pods.store.vanished(key, uid)
+        if raw is not None:
+            self._world.pods.store.put(raw)
 
     async def _label(self, context: Context, action: LabelInstance) -> None:
         key = (context.key[0], context.view.instance_name(action.ordinal))
