@@ -92,8 +92,10 @@ async def test_a_pod_of_another_uid_is_neither_deleted_nor_patched(operator: Clu
     assert await refused(operator.delete(PODS, namespace, "web-0", uid=other)) is Outcome.CONFLICT
     patch = operator.patch(PODS, namespace, "web-0", label_patch(other, [("a", "b")]))
     assert await refused(patch) in (Outcome.CONFLICT, Outcome.INVALID)
-    now = await operator.get(PODS, namespace, "web-0")
-    assert now["metadata"]["resourceVersion"] == pod["metadata"]["resourceVersion"]
+    now = (await operator.get(PODS, namespace, "web-0"))["metadata"]
+    assert now["uid"] == pod["metadata"]["uid"]
+    assert "deletionTimestamp" not in now
+    assert "labels" not in now
 
 
 async def test_the_answer_of_a_write_carries_what_the_cache_needs(operator: Cluster, namespace: str) -> None:
