@@ -1,0 +1,66 @@
+"""Events: told once, in the background, and never in the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+from faulty_server import json, serving, status_object
+
+from scalesets.engine.decision import Event
+from scalesets.kube.recorder import Recorder
+
+SET: dict[str, Any] = {"metadata": {"name": "web", "namespace": "team", "uid": "set-uid"}}
+
+
+async def test_an_event_is_posted_on_its_set_and_the_same_one_only_once() -> None:
+    posted: list[Any] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        posted.append((request.path, await request.json()))
+        return json({})
+
+    async with serving(answer) as cluster:
+        recorder = Recorder(cluster, "op-1")
+        for _ in range(3):
+            recorder.tell(SET, Event("UpgradeStarted", "web-os-1: 4 instances"))
+        recorder.tell(SET, Event("RollingBack", "web-3", warning=True))
+        await recorder.flush()
+    assert [path for path, _ in posted] == ["/apis/events.k8s.io/v1/namespaces/team/events"] * 2
+    first, second = (body for _, body in posted)
+    assert (first["type"], first["reason"], first["note"]) == ("Normal", "UpgradeStarted", "web-os-1: 4 instances")
+    assert first["regarding"]["uid"] == "set-uid"
+    assert second["type"] == "Warning"
+    assert first["metadata"]["name"] != second["metadata"]["name"]
+
+
+async def test_a_refused_event_is_nobodys_trouble_and_the_next_is_posted() -> None:
+    asked: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        asked.append((await request.json())["reason"])
+        return status_object(500, "InternalError", "no") if len(asked) == 1 else json({})
+
+    async with serving(answer) as cluster:
+        recorder = Recorder(cluster, "op-1")
+        recorder.tell(SET, Event("One", ""))
+        recorder.tell(SET, Event("Two", ""))
+        await recorder.close()
+    assert asked == ["One", "Two"]
+
+
+async def test_when_events_pile_up_the_oldest_make_room() -> None:
+    notes: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        notes.append((await request.json())["note"])
+        return json({})
+
+    async with serving(answer) as cluster:
+        recorder = Recorder(cluster, "op-1")
+        for number in range(520):
+            recorder.tell(SET, Event("Many", f"{number} {'x' * 2000}"))
+        await recorder.flush()
+    assert len(notes) == 500
+    assert notes[0].startswith("20 ")
+    assert all(len(note) <= 1024 for note in notes)
