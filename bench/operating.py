@@ -47,7 +47,9 @@ class Operator:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        if code and kind is None:
+        if kind is not None:
+            print(f"the operator's log ends so:\n{self.log_tail()}", file=sys.stderr)
+        elif code:
             raise RuntimeError(f"the operator ended with {code}:\n{self.log_tail()}")
 
     @property

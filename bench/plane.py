@@ -53,7 +53,7 @@ class Plane:
 
 
 @contextmanager
-def a_plane(binaries: Mapping[str, Path]) -> Iterator[Plane]:
+def a_plane(binaries: Mapping[str, Path], *, gates: tuple[str, ...] = (FEATURE,)) -> Iterator[Plane]:
     """Start one, with as many queries per second for controller-manager and scheduler as they can use."""
     with TemporaryDirectory(prefix="scalesets-bench-") as made:
         directory = Path(made)
@@ -67,9 +67,9 @@ def a_plane(binaries: Mapping[str, Path]) -> Iterator[Plane]:
             ],
         }
         (directory / "audit.yaml").write_text(yaml.safe_dump(policy))
-        flags = (FEATURE, f"--audit-policy-file={directory}/audit.yaml", f"--audit-log-path={directory}/audit.log")
+        flags = (*gates, f"--audit-policy-file={directory}/audit.yaml", f"--audit-log-path={directory}/audit.log")
         with ControlPlane(
-            directory / "plane", binaries=binaries, kcm_qps=2000, apiserver_flags=flags, kcm_flags=(FEATURE,)
+            directory / "plane", binaries=binaries, kcm_qps=2000, apiserver_flags=flags, kcm_flags=gates
         ) as running:
             yield Plane(running, directory)
 

@@ -66,6 +66,10 @@ def _sides(results: dict[str, float | str]) -> Table:
     for who, name in names.items():
         keys = ("s", "cpu_ms_per_instance", "writes_per_instance", "most_down")
         table.add_row(name, *(_number(results[f"{who}_{key}"]) for key in keys))
+    if "statefulset_without_gate_s_per_instance" in results:
+        seconds = _number(results["statefulset_without_gate_s_per_instance"])
+        down = _number(results["statefulset_without_gate_most_down"])
+        table.add_row("StatefulSet as shipped", f"{seconds} each", "", "", down)
     return table
 
 

@@ -34,6 +34,7 @@ class Part(Enum):
 
     UPGRADE = "upgrade"
     LATENCY = "latency"
+    AS_SHIPPED = "as-shipped"
     FLEET = "fleet"
     DECIDE = "decide"
 
@@ -66,6 +67,9 @@ def main(
                 told |= compared
             if Part.LATENCY in parts:
                 gaps += asyncio.run(latency.measure(plane, instances, say))
+    if Part.AS_SHIPPED in parts:
+        with a_plane(binaries, gates=()) as plane:
+            told |= asyncio.run(upgrades.measure_as_shipped(plane, say))
     if gaps:
         told["next_batch_latency_ms_p99"] = latency.percentile(gaps, 0.99)
         told["next_batch_latency_ms_p50"] = latency.percentile(gaps, 0.5)

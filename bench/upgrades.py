@@ -29,6 +29,7 @@ from witness import Account, Witness
 Say = Callable[[str], None]
 BATCHES = 5
 OURS, FLOOR, PEER = "ours", "floor", "statefulset"
+AS_SHIPPED = 50
 _PATIENCE = 300.0
 
 
@@ -61,7 +62,7 @@ class Contest:
     async def prepare(self) -> None:
         """Make the three sets, all on the first version."""
         first = subjects.version(1)
-        for namespace in (OURS, FLOOR, PEER):
+        for namespace in (OURS, FLOOR):
             await self._api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         self._say(f"{self._instances} instances as a ScaleSet")
         await self._api.create(subjects.IMAGES.format(OURS), subjects.gallery_image(OURS, first))
@@ -73,11 +74,16 @@ class Contest:
         owner = await self._api.create(f"/api/v1/namespaces/{FLOOR}/configmaps", subjects.owner(FLOOR))
         self._owner = owner["metadata"]["uid"]
         await self._script("seed", first)
+        await self.prepare_statefulset()
+        await self._check_sameness()
+
+    async def prepare_statefulset(self) -> None:
+        """Make the StatefulSet."""
         self._say(f"{self._instances} instances as a StatefulSet")
-        body = subjects.stateful_set(PEER, self._instances, first)
+        await self._api.create("/api/v1/namespaces", {"metadata": {"name": PEER}})
+        body = subjects.stateful_set(PEER, self._instances, subjects.version(1))
         await self._api.create(subjects.STATEFULSETS.format(PEER), body)
         await until_ready(self._api, subjects.STATEFULSETS.format(PEER), self._instances)
-        await self._check_sameness()
 
     async def run(self, who: str, number: int) -> Run:
         """Upgrade one of the three to the version of that number."""
@@ -234,6 +240,23 @@ async def measure(plane: Plane, instances: int, runs: int, say: Say) -> tuple[di
                 found[who].append(done)
                 say(f"run {run + 1}: {who} {done.seconds:.2f} s, {done.cpu_seconds * 1000 / instances:.2f} ms CPU each")
     return figures(found, instances), [gap for run in found[OURS] for gap in gaps_ms(run)]
+
+
+async def measure_as_shipped(plane: Plane, say: Say) -> dict[str, float]:
+    """The StatefulSet without the feature gate, as Kubernetes ships it: the API server drops `maxUnavailable`.
+
+    It then goes one by one, so a small set tells as much as a large one.
+    """
+    async with Api(plane.control_plane.kubeconfig) as api:
+        contest = Contest(plane, api, AS_SHIPPED, say)
+        await contest.prepare_statefulset()
+        done = await contest.run(PEER, 2)
+    say(f"without the gate: {done.seconds / AS_SHIPPED:.2f} s an instance, {done.account.most_down} down at a time")
+    return {
+        "statefulset_without_gate_s_per_instance": done.seconds / AS_SHIPPED,
+        "statefulset_without_gate_most_down": done.account.most_down,
+        "statefulset_without_gate_instances": AS_SHIPPED,
+    }
 
 
 def figures(found: dict[str, list[Run]], instances: int) -> dict[str, float]:

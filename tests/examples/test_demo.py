@@ -125,7 +125,7 @@ def test_a_claim_that_was_made_anew_counts_as_lost() -> None:
     assert "data-web-4" in kept_claims(before, after).seen
 
 
-@pytest.mark.requirement("O1", "O2", "O6", "O8", "O9c", "O12", "O13")
+@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13")
 def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         DEMO, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
