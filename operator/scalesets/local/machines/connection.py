@@ -17,9 +17,9 @@ from typing import Any
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from scalesets.local.certificates import Pki
-from scalesets.local.machines.writes import Writer
 
 JsonObject = dict[str, Any]
 
@@ -31,6 +31,7 @@ MERGE_PATCH = "application/merge-patch+json"
 STRATEGIC_PATCH = "application/strategic-merge-patch+json"
 
 _LOG = logging.getLogger(__name__)
+_CONNECTIONS = 32
 _WATCH_SECONDS = 300
 _RETRY_SECONDS = 0.2
 
@@ -46,10 +47,16 @@ class Connection:
         context = ssl.create_default_context(cafile=str(pki.authority))
         context.load_cert_chain(pki.machines.certificate, pki.machines.key)
         self._context = context
-        self._writer = Writer(port=port, context=context)
         self._base = f"https://127.0.0.1:{port}"
 
     async def __aenter__(self) -> Connection:
+        self._writes = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, ssl=self._context, keepalive_timeout=120),
+            timeout=aiohttp.ClientTimeout(total=10),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            auto_decompress=False,
+        )
         self._watches = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=self._context),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=_WATCH_SECONDS + 60),
@@ -60,14 +67,20 @@ class Connection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        self._writer.close()
+        await self._writes.close()
         await self._watches.close()
 
     async def send(self, method: str, path: str, body: JsonObject, content_type: str = JSON) -> tuple[int, bytes]:
         """Write; returns the status code and the raw answer. 503 stands for an API server that didn't answer."""
         try:
-            return await self._writer.send(method, path, orjson.dumps(body), content_type)
-        except OSError as error:
+            async with self._writes.request(
+                method,
+                URL(self._base + path, encoded=True),
+                data=orjson.dumps(body),
+                headers={"Content-Type": content_type},
+            ) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return 503, repr(error).encode()
 
     async def insist(self, method: str, path: str, body: JsonObject, content_type: str = JSON) -> int:
