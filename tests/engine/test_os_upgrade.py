@@ -226,3 +226,29 @@ def test_an_os_upgrade_keeps_the_versions_of_extensions() -> None:
     world.publish_extension("team/health", "9.6.0")
     world.publish("1.1.0").run()
     assert {p.release for p in world.pods.values()} == {Release("1.1.0", "m1", (("health", "9.5.0"),))}
+
+
+@pytest.mark.requirement("O12")
+def test_nobody_is_judged_failed_by_what_was_seen_before_an_outage() -> None:
+    world = a_set("1.0.0", replicas=5).publish("1.1.0")
+    world.boot = timedelta(minutes=10)
+    world.run(until=in_batch(1))
+    world.fresh_since = None  # the API server is gone; the pod gets Ready meanwhile, unseen
+    world.run(timedelta(minutes=5))
+    assert world.status_of().progress.failed == 0
+    world.pods[0].ready_at = world.fresh_since = world.now
+    world.boot = timedelta(seconds=1)
+    world.run()
+    assert world.status_of().code is Code.COMPLETED
+
+
+@pytest.mark.requirement("O12")
+def test_after_an_outage_the_failed_are_judged_once_nodes_have_caught_up() -> None:
+    world = a_set("1.0.0", replicas=5, bad={"1.1.0"}).publish("1.1.0")
+    world.run(until=in_batch(1))
+    world.fresh_since = None
+    world.run(timedelta(minutes=5))
+    world.fresh_since = back = world.now
+    world.run()
+    put_back = world.status_of().batches[0].roll_back_time
+    assert put_back is not None and put_back - back == timedelta(seconds=10)

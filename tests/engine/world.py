@@ -118,6 +118,7 @@ class World:
     writes: int = 0
     status_writes: int = 0
     within_limit_since: datetime | None = START
+    fresh_since: datetime | None = START - timedelta(days=1)
     losses: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     generation: int = 1
     replicas_owned: bool = True
@@ -262,6 +263,7 @@ class World:
             upgrades=tuple(self.upgrades.values()),
             troubles=self.troubles.all(self.now),
             within_limit_since=self.within_limit_since,
+            fresh_since=self.fresh_since,
             losses=dict(self.losses),
         )
 

@@ -147,6 +147,25 @@ async def test_a_dropped_watch_goes_on_from_the_last_version_without_a_list() ->
     assert reflector.lists == 1
 
 
+async def test_it_says_since_when_its_watch_has_not_been_broken() -> None:
+    script = Script()
+    broken = asyncio.Event()
+
+    async def open_until_broken(response: web.StreamResponse) -> None:
+        await broken.wait()
+        await told_then_dropped()(response)
+
+    script.watches = [open_until_broken, web.Response(status=503), silent]
+    async with serving(script.answer) as cluster, following(cluster) as (reflector, _):
+        assert reflector.fresh_since is None
+        await until(lambda: reflector.fresh_since is not None)
+        first = reflector.fresh_since
+        broken.set()
+        await until(lambda: reflector.fresh_since is None)
+        await until(lambda: reflector.fresh_since is not None)
+        assert reflector.fresh_since > first
+
+
 async def test_a_bookmark_moves_the_version_on() -> None:
     script = Script()
     bookmark = {"kind": "Pod", "metadata": {"resourceVersion": "99"}}

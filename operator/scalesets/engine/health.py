@@ -16,6 +16,9 @@ from scalesets.engine.view import Instance, Model, Release, RollingPolicy
 UNPROBED_SETTLE_TIME = timedelta(seconds=10)
 """An ``os`` without a readiness probe must be Ready for so long without a restart."""
 
+CATCHING_UP = timedelta(seconds=10)
+"""After an outage nodes need so long to tell what became Ready meanwhile."""
+
 
 class Verdict(Enum):
     """WAITING turns into one of the others at ``Judgement.at`` at the latest."""
@@ -43,16 +46,21 @@ def judge(
     since: datetime,
     policy: RollingPolicy,
     model: Model | None,
+    fresh_since: datetime | None,
     now: datetime,
 ) -> Judgement:
-    """Judge an instance that was touched at ``since`` and is wanted at ``wanted``, whose model is ``model``."""
+    """Judge an instance that was touched at ``since`` and is wanted at ``wanted``, whose model is ``model``.
+
+    ``fresh_since`` is the view's: nobody is judged failed by what was seen before an outage, or just after it.
+    """
+    sure = (fresh_since or now) + CATCHING_UP
     if instance is not None and instance.deleting_since is not None:
         gone_by = max(instance.deleting_since, since) + policy.provisioning_timeout + instance.grace
-        return _due(gone_by, now)
+        return _due(max(gone_by, sure), now)
     started = since + policy.provisioning_timeout
     timeout = max(policy.health_timeout, model.probe_delay if model else timedelta(0))
     if instance is None or instance.lost or instance.release != wanted:
-        return _due(started + timeout, now)
+        return _due(max(started + timeout, sure), now)
     settled = _settled_at(instance, probed=model is None or model.probed)
     if settled is not None:
         return HEALTHY if settled <= now else Judgement(Verdict.WAITING, settled)
@@ -60,7 +68,7 @@ def judge(
         started = min(started, instance.started_at)
     if instance.failed_to_start is not None:
         started = min(started, instance.failed_to_start)
-    return _due(started + timeout, now)
+    return _due(max(started + timeout, sure), now)
 
 
 def _due(deadline: datetime, now: datetime) -> Judgement:

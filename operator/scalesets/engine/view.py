@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 Ordinals = frozenset[int]
 NONE: Ordinals = frozenset()
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class UpgradeMode(Enum):
@@ -434,6 +435,7 @@ class SetView:
     delete_claims_when_scaled: bool = False
     upgrades: tuple[Upgrade, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    fresh_since: datetime | None = LONG_AGO  # since when pods are watched without a break; None: they are not
     within_limit_since: datetime | None = None  # since when not too many are unhealthy (O11)
     losses: Mapping[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> how often in a row, when last
     open_zone: str | None = None  # the zone that is open for the target; None: every zone (regions come later)

@@ -98,7 +98,9 @@ def _verdicts(
         if batch.roll_back_time is not None and ordinal in batch.rolled_back and not _never_left(instance, batch):
             since = batch.roll_back_time
         model = view.models.get(release.model)
-        judgement = health.judge(instance, release, since=since, policy=policy, model=model, now=now)
+        judgement = health.judge(
+            instance, release, since=since, policy=policy, model=model, fresh_since=view.fresh_since, now=now
+        )
         if judgement.at is not None:
             yield ordinal, judgement.verdict, judgement.at
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import aiohttp
@@ -65,44 +66,49 @@ class Reflector:
         silence: float = SILENCE_SECONDS,
     ) -> None:
         self._cluster = cluster
-        self._kind = kind
+        self.kind = kind
         self._sink = sink
         self._namespace = namespace
         self._selector = selector
         self._silence = silence
         self._version = ""
         self.synced = asyncio.Event()
+        self.fresh_since: datetime | None = None
+        """Since when the watch has not been broken; None while it is."""
         self.lists = 0
         self.events = 0
 
     def __str__(self) -> str:
-        return f"{self._kind.plural} in {self._namespace or 'all namespaces'}"
+        return f"{self.kind.plural} in {self._namespace or 'all namespaces'}"
 
     async def run(self) -> None:
         """Follow the API server until cancelled. Only a refusal that waiting can't mend ends it (as an exception)."""
         pause = _FIRST_PAUSE
         while True:
+            before = self.events
             try:
                 if not self._version:
                     await self._list()
-                if await self._watch():
-                    pause = _FIRST_PAUSE
-                    continue
+                await self._watch()
             except Refusal as refusal:
+                self.fresh_since = None
                 if refusal.outcome is Outcome.GONE:
                     log.info("%s: the last version seen is too old, listing again", self)
                     self._version = ""
-                    continue
-                log.warning("%s: %s; again in %.1f s", self, refusal, pause)
+                else:
+                    log.warning("%s: %s; again in %.1f s", self, refusal, pause)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                self.fresh_since = None
                 log.info("%s: watch broken (%s); again in %.1f s", self, error or type(error).__name__, pause)
+            if self.events > before:
+                pause = _FIRST_PAUSE
             await asyncio.sleep(pause * random.uniform(0.75, 1.25))
             pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _list(self) -> None:
         listing = self._sink.listing(self._namespace)
         version = ""
-        async for items, listed in self._cluster.pages(self._kind, self._namespace, selector=self._selector):
+        async for items, listed in self._cluster.pages(self.kind, self._namespace, selector=self._selector):
             for item in items:
                 listing.add(item)
             version = listed
@@ -111,12 +117,11 @@ class Reflector:
         self.lists += 1
         self.synced.set()
 
-    async def _watch(self) -> bool:
-        """Follow one watch to its end. True when it brought anything."""
-        before = self.events
+    async def _watch(self) -> None:
+        """Follow one watch to its end."""
         seconds = int(WATCH_SECONDS * random.uniform(0.8, 1.2))
         opened = self._cluster.watch(
-            self._kind,
+            self.kind,
             self._namespace,
             selector=self._selector,
             version=self._version,
@@ -124,13 +129,13 @@ class Reflector:
             silence=self._silence,
         )
         async with opened as chunks:
+            self.fresh_since = self.fresh_since or datetime.now(UTC)
             rest = b""
             async for chunk in chunks:
                 *lines, rest = (rest + chunk).split(b"\n") if rest else chunk.split(b"\n")
                 for line in lines:
                     if line:
                         self._event(orjson.loads(line))
-        return self.events > before
 
     def _event(self, event: dict[str, Any]) -> None:
         kind, raw = event["type"], event["object"]

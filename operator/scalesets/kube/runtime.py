@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
+from datetime import datetime
 from typing import Any
 
 from scalesets.kube.client import Cluster, Outcome, Refusal
@@ -109,6 +110,7 @@ class Operator:
             for kind, sink in sinks
             for namespace in self._settings.namespaces or ("",)
         ]
+        self.world.fresh_since = lambda: _all_fresh_since(r for r in reflectors if r.kind is PODS)
         for reflector in reflectors:
             self._spawn(reflector.run(), str(reflector))
         for reflector in reflectors:
@@ -187,6 +189,16 @@ class Operator:
             self.failure = error
             log.error("stopping, because %s: %s", task.get_name(), error, exc_info=error if _is_bug(error) else None)
             self.stopped.set()
+
+
+def _all_fresh_since(reflectors: Iterable[Reflector]) -> datetime | None:
+    """Since when none of them has been without its watch; None while one is."""
+    latest: datetime | None = None
+    for reflector in reflectors:
+        if reflector.fresh_since is None:
+            return None
+        latest = max(latest, reflector.fresh_since) if latest is not None else reflector.fresh_since
+    return latest
 
 
 def _is_bug(error: BaseException) -> bool:

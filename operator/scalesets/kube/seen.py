@@ -32,5 +32,6 @@ class Seen:
     catalog_namespace: str = ""  # where images with source Platform count
     troubles: tuple[Trouble, ...] = ()
     losses: Mapping[int, tuple[int, datetime]] = field(default_factory=dict)
+    fresh_since: datetime | None = None  # since when the pods are watched without a break; None: they are not now
     within_limit_since: datetime | None = None
     zones_backed: bool | None = None  # what the nodes' labels say; None when nobody needs to know

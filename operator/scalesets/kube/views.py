@@ -93,6 +93,7 @@ def build(seen: Seen, *, settings: Settings) -> SetView:
         delete_claims_when_scaled=own.delete_claims_when_scaled,
         upgrades=tuple(_upgrades.get(u, None, lambda u=u: upgrades.read(u)) for u in seen.upgrades),  # type: ignore[misc]
         troubles=seen.troubles,
+        fresh_since=seen.fresh_since,
         within_limit_since=seen.within_limit_since,
         losses=dict(seen.losses),
     )

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from scalesets.engine.view import TroubleKind
+from scalesets.engine.view import LONG_AGO, TroubleKind
 from scalesets.kube.cache import Store, keep
 from scalesets.kube.fleet import Claims, Matter, Now, Pods, utc_now
 from scalesets.kube.kinds import EXTENSIONS, IMAGES, SCALE_SETS, UPGRADES, Kind
@@ -67,6 +67,8 @@ class World:
     def __init__(self, settings: Settings, wake: Wake, *, now: Now = utc_now) -> None:
         self._settings = settings
         self._wake = wake
+        self.fresh_since: Callable[[], datetime | None] = lambda: LONG_AGO
+        """Since when the pods are watched without a break; whoever watches them says so."""
         self.pods = Pods(self._wake_for_pod, now=now)
         self.claims = Claims(self._wake_set)
         self.sets: Store[Raw] = Store(keep, self._set_changed)
@@ -116,6 +118,7 @@ class World:
             catalog_namespace=self._settings.catalog_namespace,
             troubles=memory.troubles.all(now),
             losses=self.pods.losses(uid),
+            fresh_since=self.fresh_since(),
             within_limit_since=memory.within_limit_since,
             zones_backed=memory.zones_backed,
         )
@@ -186,9 +189,10 @@ class World:
                 continue
             if raw is after:
                 self._revisions_of.setdefault(owner, {})[model] = raw
-            elif after is None:
+            else:  # gone, or another's now
                 of_set = self._revisions_of.get(owner, {})
-                of_set.pop(model, None)
+                if of_set.get(model) is before:
+                    del of_set[model]
                 if not of_set:
                     self._revisions_of.pop(owner, None)
         if before is not None and after is None and (name := _label(before, LABEL_SET)):
