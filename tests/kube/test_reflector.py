@@ -202,6 +202,15 @@ async def test_a_410_that_answers_the_watch_itself_is_the_same() -> None:
         await until(lambda: reflector.lists == 2)
 
 
+async def test_a_server_that_forgets_at_once_is_not_stormed() -> None:
+    script = Script()
+    script.watches = [*(status_object(410, "Expired", "too old") for _ in range(3)), silent]  # type: ignore[list-item]
+    async with serving(script.answer) as cluster, following(cluster) as (reflector, _):
+        began = asyncio.get_running_loop().time()
+        await until(lambda: reflector.lists >= 4)
+        assert asyncio.get_running_loop().time() - began > 0.2  # 50, 100 and 200 ms, a quarter more or less
+
+
 async def test_a_list_that_expires_half_way_begins_anew() -> None:
     script = Script()
     script.there(a_pod("a", 5))

@@ -57,8 +57,24 @@ def test_a_late_answer_raises_no_ghost() -> None:
     store.put(an_object(5))
     store.gone(an_object(6))
     assert not store.put(an_object(5))
+    assert not store.put(an_object(6))
+    assert KEY not in store
+    store.vanished(KEY, "u1")
     assert not store.put(an_object(8))
     assert KEY not in store
+
+
+def test_an_object_that_lost_its_label_and_has_it_again_is_seen_again() -> None:
+    store = a_store()
+    store.put(an_object(5))
+    store.gone(an_object(6))  # so says a watch that selects by the label
+    assert store.put(an_object(7))
+    assert version_of(store) == 7
+    listing = store.listing()
+    listing.end(8)
+    assert KEY not in store
+    assert not store.put(an_object(8))
+    assert store.put(an_object(9))
 
 
 def test_a_successor_of_the_same_name_replaces_the_entry_at_once() -> None:

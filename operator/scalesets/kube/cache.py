@@ -2,12 +2,14 @@
 
 Rule 4 of docs/design.md ("Crash-safe by writing the intent first"): entries are keyed by namespace, name *and UID*.
 An added or changed object counts only if its resourceVersion is newer; a deletion counts if it names the entry's UID,
-whatever its version (it can carry the very resourceVersion that the DELETE answered), and never otherwise. A UID that
-is gone never comes back, so a late answer can't raise a ghost.
+whatever its version (it can carry the very resourceVersion that the DELETE answered), and never otherwise. What is
+older than the deletion is refused after it, so a late answer can't raise a ghost; a newer state of the same UID says
+that the object never went, it only lost the label that the watch selects by, and has it again.
 """
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
@@ -21,6 +23,8 @@ Changed = Callable[[Key, "T | None", "T | None"], None]
 
 _REMEMBER_SECONDS = 300.0
 """How long the UID of a deleted object is remembered: much longer than any answer is late."""
+_FOR_GOOD = sys.maxsize
+"""Deleted as of any version: the API server said by its name that it doesn't exist."""
 
 
 class HistoryLost(Exception):  # noqa: N818
@@ -49,7 +53,7 @@ class Store(Generic[T]):
         self._changed = changed
         self._clock = clock
         self._entries: dict[Key, _Entry[T]] = {}
-        self._deleted: dict[str, float] = {}  # uid -> when; in that order
+        self._deleted: dict[str, tuple[float, int]] = {}  # uid -> when, as of which version; by when
         self.newest = 0  # the highest resourceVersion seen
 
     def __len__(self) -> int:
@@ -82,7 +86,7 @@ class Store(Generic[T]):
         entry = self._entries.get(key)
         if entry is not None and version <= entry.version:
             return False
-        if uid in self._deleted:
+        if (buried := self._deleted.get(uid)) is not None and version <= buried[1]:
             return False
         before = entry.value if entry is not None else None
         same = entry is not None and entry.uid == uid
@@ -91,7 +95,7 @@ class Store(Generic[T]):
             self._entries[key] = _Entry(uid, version, value)
         else:
             if not same:
-                self._bury(entry.uid)
+                self._bury(entry.uid, _FOR_GOOD)
             entry.uid, entry.version, entry.value = uid, version, value
         if self._changed is not None:
             self._changed(key, before, value)
@@ -103,11 +107,14 @@ class Store(Generic[T]):
         version = int(metadata["resourceVersion"])
         if version > self.newest:
             self.newest = version
-        return self.vanished((metadata.get("namespace", ""), metadata["name"]), metadata["uid"])
+        return self._take_out((metadata.get("namespace", ""), metadata["name"]), metadata["uid"], version)
 
     def vanished(self, key: Key, uid: str) -> bool:
-        """The object with this UID doesn't exist any more."""
-        self._bury(uid)
+        """The object with this UID doesn't exist any more: there is none of its name, or one with another UID."""
+        return self._take_out(key, uid, _FOR_GOOD)
+
+    def _take_out(self, key: Key, uid: str, version: int) -> bool:
+        self._bury(uid, version)
         entry = self._entries.get(key)
         if entry is None or entry.uid != uid:
             return False
@@ -124,14 +131,15 @@ class Store(Generic[T]):
         """Take out what a list as of ``version`` doesn't hold, unless it is newer than the list."""
         for key, entry in list(self._entries.items()):
             if (not namespace or key[0] == namespace) and entry.version <= version and entry.uid not in there:
-                self.vanished(key, entry.uid)
+                self._take_out(key, entry.uid, version)
 
-    def _bury(self, uid: str) -> None:
+    def _bury(self, uid: str, version: int) -> None:
         now = self._clock()
-        self._deleted[uid] = now
+        _, before = self._deleted.pop(uid, (now, version))
+        self._deleted[uid] = (now, max(before, version))
         while self._deleted:
             oldest = next(iter(self._deleted))
-            if now - self._deleted[oldest] < _REMEMBER_SECONDS:
+            if now - self._deleted[oldest][0] < _REMEMBER_SECONDS:
                 return
             del self._deleted[oldest]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from scalesets.engine.view import TroubleKind
 from scalesets.kube import claims
+from scalesets.kube.afresh import is_still_there
 from scalesets.kube.claims import Judgement
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
@@ -69,7 +70,8 @@ class Disks:
             except Refusal as refusal:
                 if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
                     raise
-                self._world.claims.store.vanished(key, claim.uid)
+                if await is_still_there(self._cluster, self._world.claims.store, CLAIMS, key, claim.uid):
+                    raise
             else:
                 if answer.get("kind") == CLAIMS.kind:
                     self._world.claims.store.put(answer)

@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 from scalesets.engine.decision import Action, CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
 from scalesets.engine.view import TroubleKind
 from scalesets.kube import pods
-from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.afresh import is_still_there
+from scalesets.kube.client import STRATEGIC_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.disks import Disks, Unusable
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import PODS
+from scalesets.kube.pods import Pod
 from scalesets.kube.seen import Key
 from scalesets.kube.world import World
 
@@ -59,8 +60,12 @@ class Performer:
                 await self.disks.delete(context, action.ordinal)
         except Refusal as refusal:
             if refusal.outcome is Outcome.FENCED:
+                self._again(context.key, LONGEST_RETRY.total_seconds())  # if it leads after all
                 return
-            self._failed(context, action, refusal)
+            self._failed(context, action, refusal, retry_after=refusal.retry_after)
+        except Exception as error:  # a bug, or an object that nobody thought of: it must not spin
+            log.exception("%s/%s: %s failed unexpectedly", *context.key, action)
+            self._failed(context, action, error)
         else:
             memory.retries.pop(action.ordinal, None)
             if memory.batch_since is not None and isinstance(action, DeleteInstance | LabelInstance):
@@ -116,8 +121,12 @@ class Performer:
             return
         self._world.pods.store.put(raw)
         pod = pods.parse(raw, previous=None, now=utc_now())
+        message = ""
         if pod is None or pod.owner_uid not in ("", context.uid) or pod.set_name != context.view.name:
             message = f"pod {name} is not an instance of this set: delete it, and the instance is made"
+        elif not pod.owner_uid and pod.instance.deleting_since is not None:
+            message = f"pod {name} belongs to nobody and is being deleted; the instance is made when it is gone"
+        if message:
             self._trouble(context, TroubleKind.NAME_CONFLICT, message, ordinal)
         else:
             context.memory.troubles.clear(TroubleKind.NAME_CONFLICT, ordinal=ordinal)
@@ -128,29 +137,16 @@ class Performer:
         try:
             answer = await self._cluster.delete(PODS, *key, uid=action.uid)
         except Refusal as refusal:
-            if refusal.outcome is Outcome.CONFLICT:
-                await self._meet(key, action.uid, refusal)
-            elif refusal.outcome is Outcome.MISSING:
+            if refusal.outcome is Outcome.MISSING:
                 self._world.pods.store.vanished(key, action.uid)
-            else:
+            elif refusal.outcome is not Outcome.CONFLICT or await self._is_still_there(key, action.uid):
                 raise
         else:
             if answer.get("kind") == PODS.kind:
                 self._world.pods.store.put(answer)
 
-    async def _meet(self, key: Key, uid: str, refusal: Refusal) -> None:
-        """A conflict says that another pod has the name now, mostly. If it is still this one, it is tried again."""
-        raw: dict[str, Any] | None = None
-        try:
-            raw = await self._cluster.get(PODS, *key)
-        except Refusal as answer:
-            if answer.outcome is not Outcome.MISSING:
-                raise
-        if raw is not None and raw["metadata"]["uid"] == uid:
-            raise refusal
-        self._world.pods.store.vanished(key, uid)
-        if raw is not None:
-            self._world.pods.store.put(raw)
+    async def _is_still_there(self, key: Key, uid: str) -> bool:
+        return await is_still_there(self._cluster, self._world.pods.store, PODS, key, uid)
 
     async def _label(self, context: Context, action: LabelInstance) -> None:
         key = (context.key[0], context.view.instance_name(action.ordinal))
@@ -164,20 +160,37 @@ class Performer:
             self._world.pods.store.put(raw)
 
     async def adopt(self, context: Context) -> bool:
-        """Own the pods of this set that nobody controls (after ``--cascade=orphan``). Whether there were any."""
-        found = [p for p in self._world.pods.orphans(context.key) if p.instance.deleting_since is None]
-        for pod in found:
-            try:
-                raw = await self._cluster.patch(
-                    PODS, pod.namespace, pod.name, pods.adoption_patch(context.scale_set, pod)
-                )
-            except Refusal as refusal:
-                if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT, Outcome.INVALID):
-                    raise
-                self._world.pods.store.vanished((pod.namespace, pod.name), pod.uid)
-            else:
-                self._world.pods.store.put(raw)
+        """Own the pods of this set that nobody controls (after ``--cascade=orphan``). Whether it was tried.
+
+        Only after a fresh look at the set: its own end may have set them free, and with an owner that ends they would
+        end too.
+        """
+        now, troubles = utc_now(), context.memory.troubles
+        found = [
+            pod
+            for pod in self._world.pods.orphans(context.key)
+            if pod.instance.deleting_since is None and troubles.held_until(pod.instance.ordinal, now) is None
+        ]
+        if found and await context.is_still_there(self._cluster, self._world):
+            for pod in found:
+                await self._adopt(context, pod)
         return bool(found)
+
+    async def _adopt(self, context: Context, pod: Pod) -> None:
+        """The patch adds an owner: it is refused, not obeyed, when somebody else controls the pod by now."""
+        key, ordinal = (pod.namespace, pod.name), pod.instance.ordinal
+        patch = pods.adoption_patch(context.scale_set, pod)
+        try:
+            raw = await self._cluster.patch(PODS, *key, patch, how=STRATEGIC_PATCH)
+        except Refusal as refusal:
+            if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT, Outcome.INVALID, Outcome.FORBIDDEN):
+                raise
+            if await self._is_still_there(key, pod.uid):
+                message = f"pod {pod.name} can't be taken over: {refusal.message}"
+                self._trouble(context, TroubleKind.NAME_CONFLICT, message, ordinal)
+        else:
+            self._world.pods.store.put(raw)
+            context.memory.troubles.clear(TroubleKind.NAME_CONFLICT, ordinal=ordinal)
 
     def _trouble(
         self,
@@ -194,22 +207,24 @@ class Performer:
         log.debug("%s/%s: %s: %s", *context.key, kind.value, message)
         self._again(context.key, (until - now).total_seconds())
 
-    def _failed(self, context: Context, action: Action, refusal: Refusal) -> None:
+    def _failed(self, context: Context, action: Action, error: Exception, *, retry_after: float | None = None) -> None:
         now = utc_now()
         failures, _ = context.memory.retries.get(action.ordinal, (0, now))
         wait = min(FIRST_RETRY * 2 ** min(failures, 20), LONGEST_RETRY)
-        if refusal.retry_after:
-            wait = max(wait, timedelta(seconds=refusal.retry_after))
+        if retry_after:
+            wait = max(wait, timedelta(seconds=retry_after))
         context.memory.retries[action.ordinal] = (failures + 1, now + wait)
         name = context.view.instance_name(action.ordinal)
         log.warning(
-            "%s/%s: %s not done, again in %s s: %s", context.key[0], name, _verb(action), wait.total_seconds(), refusal
+            "%s/%s: %s not done, again in %s s: %s", context.key[0], name, _verb(action), wait.total_seconds(), error
         )
         self._again(context.key, wait.total_seconds())
 
 
 def refuses_template(refusal: Refusal) -> bool:
     """Whether the server refuses this pod for what it is, whoever sends it and whenever."""
+    if refusal.status == 401:
+        return False  # our credentials, not the pod
     if refusal.outcome is Outcome.INVALID:
         return "does not support dry run" not in refusal.message
     if refusal.outcome is Outcome.FORBIDDEN:

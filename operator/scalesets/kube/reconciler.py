@@ -19,6 +19,7 @@ from scalesets.engine.decision import Action, Decision, Write, WriteSetStatus, W
 from scalesets.engine.view import SetView
 from scalesets.kube import catalogues, models, narration, upgrades, views
 from scalesets.kube.actions import ActionPool
+from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.cache import Store
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
@@ -31,7 +32,7 @@ from scalesets.kube.recorder import Recorder
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import Memory, Topic, Work, World
-from scalesets.kube.writes import Result, Writer, refresh
+from scalesets.kube.writes import Result, Writer
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class Reconciler:
             return await self._look_at_catalogue(EXTENSIONS, self._world.extensions, key)
         except Refusal as refusal:
             if refusal.outcome is Outcome.FENCED:
-                return Again()
+                return Again(failed=True)  # the process ends soon; if it doesn't, nothing may be forgotten
             log.warning("%s: tried again later: %s", work, refusal)
             return Again(failed=True)
 
@@ -107,7 +108,7 @@ class Reconciler:
         if seen is None:
             return Again(at_once=True)
         view = views.build(seen, settings=self._settings)
-        if memory.troubles.forget_models_but(_models_at_work(view)):
+        if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
             view = replace(view, troubles=memory.troubles.all(now))
         built = time.monotonic()
         decision = decide(view, now)
@@ -129,11 +130,9 @@ class Reconciler:
         actions, held = _ready(context, decision.actions, now)
         self._tell(context, writes, actions)
         result = await self._writer.perform(context, writes) if writes else Result.DONE
-        if result is Result.RETRY:
+        if result in (Result.RETRY, Result.LOOK_AGAIN):  # backing off, for a conflict may come again and again
             self.pool.want(context.uid, context, (), observed=observed)
             return Again(failed=True)
-        if result is Result.LOOK_AGAIN:
-            return Again(at_once=True)
         self.pool.want(context.uid, context, actions, observed=observed)
         if result is Result.TROUBLE:
             return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
@@ -191,7 +190,9 @@ class Reconciler:
         except Refusal as refusal:
             if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
                 raise
-        self._world.revisions.vanished(key, metadata["uid"])
+            await is_still_there(self._cluster, self._world.revisions, REVISIONS, key, metadata["uid"])
+        else:
+            self._world.revisions.vanished(key, metadata["uid"])
 
     async def _learn_zones(self, seen: Seen, memory: Memory) -> bool:
         """Look once whether nodes carry the labels of the set's zones, if its status doesn't know yet."""
@@ -220,6 +221,10 @@ class Reconciler:
                 raise
             raw = await self._take_over_model(seen, body["metadata"]["name"])
         self._world.revisions.put(raw)
+        known = self._world.see((namespace, seen.scale_set["metadata"]["name"]), utc_now())
+        if known is not None and models.model_name(body) not in known.revisions:
+            message = f"ControllerRevision {body['metadata']['name']} is on its way out or lost its labels: delete it"
+            raise Refusal(Outcome.CONFLICT, message)
         return True
 
     async def _take_over_model(self, seen: Seen, name: str) -> dict[str, Any]:
@@ -257,7 +262,7 @@ class Reconciler:
     async def _look_at_catalogue(self, kind: Kind, store: Store[Raw], key: Key) -> Again:
         raw = store.get(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
-            return Again()
+            return Again(forget=raw is None)
         now = utc_now()
         status, look_again = catalogues.describe(
             raw,
@@ -308,11 +313,19 @@ def _batch(view: SetView) -> tuple[str, int]:
     return (upgrade.name, batch.number) if upgrade is not None and batch is not None else ("", 0)
 
 
-def _models_at_work(view: SetView) -> set[str]:
-    """The models that the set is on or on its way to: what was wrong with others is past."""
+def models_at_work(view: SetView) -> set[str]:
+    """The models that the set is on or on its way to, or that missing instances come back to: what was wrong with
+    others is past.
+    """
+    found = {view.model.name if view.model is not None else ""}
+    wanted = [view.status.record]
     upgrade = view.current_upgrade
-    target = upgrade.status.target.model if upgrade is not None and upgrade.status is not None else ""
-    return {target, view.model.name if view.model is not None else ""}
+    if upgrade is not None and upgrade.status is not None:
+        found.add(upgrade.status.target.model)
+        if (batch := upgrade.status.running_batch) is not None:
+            wanted.append(batch.members)
+    found.update(release.model for some in wanted for o, release in some.items() if o not in view.instances)
+    return found
 
 
 def _awaited(view: SetView) -> set[int]:

@@ -27,15 +27,14 @@ from scalesets.engine.decision import (
 )
 from scalesets.engine.view import TroubleKind
 from scalesets.kube import preflight, statuses, upgrades
-from scalesets.kube.cache import Store
+from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
-from scalesets.kube.kinds import CONFIG_MAPS, PODS, SCALE_SETS, SECRETS, UPGRADES, Kind
+from scalesets.kube.kinds import CONFIG_MAPS, PODS, SCALE_SETS, SECRETS, UPGRADES
 from scalesets.kube.names import Raw
 from scalesets.kube.performer import refuses_template
 from scalesets.kube.recorder import Recorder
-from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import World
 
@@ -177,8 +176,8 @@ class _Run:
         except Refusal as refusal:
             if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
                 raise
-            self._world.upgrades.vanished(key, write.uid)
-            return Result.DONE
+            there = await is_still_there(self._cluster, self._world.upgrades, UPGRADES, key, write.uid)
+            return Result.LOOK_AGAIN if there else Result.DONE
         if (answer.get("metadata") or {}).get("finalizers"):
             self._stored(answer)
         else:
@@ -226,16 +225,6 @@ class _Run:
     def _stored(self, raw: dict[str, Any]) -> None:
         self._upgrades[raw["metadata"]["name"]] = raw
         self._world.upgrades.put(raw)
-
-
-async def refresh(cluster: Cluster, store: Store[Raw], kind: Kind, key: Key) -> None:
-    """Read one object afresh into its store. What can't be read now is seen later."""
-    known = store.get(key)
-    try:
-        store.put(await cluster.get(kind, *key))
-    except Refusal as refusal:
-        if refusal.outcome is Outcome.MISSING and known is not None:
-            store.vanished(key, known["metadata"]["uid"])
 
 
 async def read_reference(cluster: Cluster, kind: str, namespace: str, name: str) -> dict[str, Any] | None:

@@ -1,0 +1,221 @@
+"""What becomes of actions that the API server refuses: nothing living is hidden, nothing spins, nobody is robbed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import kube_objects as objects
+import pytest
+from aiohttp import web
+from faulty_server import json, serving, status_object
+
+from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance
+from scalesets.engine.view import Release, TroubleKind
+from scalesets.kube import views
+from scalesets.kube.client import Cluster, refusal_of
+from scalesets.kube.context import Context
+from scalesets.kube.fleet import utc_now
+from scalesets.kube.performer import Performer, held_back, refuses_template
+from scalesets.kube.reconciler import models_at_work
+from scalesets.kube.settings import Settings
+from scalesets.kube.world import World
+
+KEY = (objects.NAMESPACE, "web")
+SET_PATH = f"/apis/scalesets.dev/v1alpha1/namespaces/{objects.NAMESPACE}/scalesets/web"
+POD_PATH = f"/api/v1/namespaces/{objects.NAMESPACE}/pods/web-0"
+
+
+class Scene:
+    """One set, an API server that is told what to answer, and what it was asked."""
+
+    def __init__(self) -> None:
+        self.scale_set = objects.a_set(replicas=1)
+        self.asked: list[str] = []
+        self.answers: dict[str, Any] = {f"GET {SET_PATH}": self.scale_set}  # an object, or a refusal's parts
+        self.looks: list[float] = []
+        self.world = World(Settings(), lambda *_: None)
+        self.world.sets.put(self.scale_set)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        what = f"{request.method} {request.path}"
+        self.asked.append(what)
+        found = self.answers.get(what)
+        if found is None:
+            return status_object(404, "NotFound", "not found")
+        return json(found) if isinstance(found, dict) else status_object(*found)
+
+    def context(self) -> Context:
+        now = utc_now()
+        seen = self.world.see(KEY, now)
+        assert seen is not None
+        uid = self.scale_set["metadata"]["uid"]
+        return Context(KEY, seen, views.build(seen, settings=Settings()), self.world.memory(uid))
+
+    def performer(self, cluster: Cluster) -> Performer:
+        return Performer(cluster, self.world, again=lambda _, seconds: self.looks.append(seconds))
+
+    def troubles(self) -> dict[TroubleKind, str]:
+        memory = self.world.memory(self.scale_set["metadata"]["uid"])
+        return {t.kind: t.message for t in memory.troubles.all(utc_now())}
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[tuple[Scene, Performer]]:
+    scene = Scene()
+    scene.world.revisions.put(objects.a_revision(scene.scale_set))
+    scene.world.images.put(objects.an_image())
+    async with serving(scene.answer) as cluster:
+        yield scene, scene.performer(cluster)
+
+
+def an_orphan(**metadata: Any) -> objects.Obj:
+    return objects.a_pod(owner="", metadata=metadata)
+
+
+def owned_by(pod: objects.Obj, uid: str) -> objects.Obj:
+    number = int(pod["metadata"]["resourceVersion"]) + 1000
+    owners = [{"kind": "ScaleSet", "name": "web", "uid": uid, "controller": True}]
+    return {**pod, "metadata": {**pod["metadata"], "ownerReferences": owners, "resourceVersion": str(number)}}
+
+
+async def test_pods_without_an_owner_are_adopted(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    pod = an_orphan()
+    it.world.pods.store.put(pod)
+    it.answers[f"PATCH {POD_PATH}"] = owned_by(pod, "set-uid")
+    assert await performer.adopt(it.context())
+    assert 0 in it.context().view.instances
+    assert not await performer.adopt(it.context())
+
+
+async def test_a_set_that_is_being_deleted_adopts_nothing_though_the_cache_is_late(
+    scene: tuple[Scene, Performer],
+) -> None:
+    it, performer = scene
+    it.world.pods.store.put(an_orphan())
+    metadata = {**it.scale_set["metadata"], "deletionTimestamp": objects.at(0), "resourceVersion": "999999"}
+    it.answers[f"GET {SET_PATH}"] = {**it.scale_set, "metadata": metadata}
+    assert await performer.adopt(it.context())  # look again, with what is known now
+    assert it.asked == [f"GET {SET_PATH}"]
+    assert it.context().view.deleting
+
+
+@pytest.mark.parametrize("refusal", [(409, "Conflict", "modified"), (422, "Invalid", "no"), (403, "Forbidden", "no")])
+async def test_a_pod_that_may_not_be_adopted_is_said_and_holds_nothing_else_up(
+    scene: tuple[Scene, Performer], refusal: tuple[int, str, str]
+) -> None:
+    it, performer = scene
+    pod = an_orphan()
+    it.world.pods.store.put(pod)
+    it.answers |= {f"PATCH {POD_PATH}": refusal, f"GET {POD_PATH}": pod}
+    assert await performer.adopt(it.context())
+    assert "can't be taken over" in it.troubles()[TroubleKind.NAME_CONFLICT]
+    assert not await performer.adopt(it.context())  # not again before its time
+    assert it.world.pods.orphans(KEY)
+
+
+async def test_a_pod_that_another_controls_by_now_is_left_to_it(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    pod = an_orphan()
+    it.world.pods.store.put(pod)
+    it.answers |= {f"PATCH {POD_PATH}": (422, "Invalid", "one controller"), f"GET {POD_PATH}": owned_by(pod, "other")}
+    assert await performer.adopt(it.context())
+    assert not it.world.pods.orphans(KEY)
+
+
+async def test_an_instance_waits_in_peace_for_a_dying_pod_without_an_owner(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    pod = an_orphan(deletionTimestamp=objects.at(30), deletionGracePeriodSeconds=30)
+    it.answers |= {
+        f"POST /api/v1/namespaces/{objects.NAMESPACE}/pods": (409, "AlreadyExists", "exists"),
+        f"GET {POD_PATH}": pod,
+    }
+    context = it.context()
+    model = context.view.model
+    assert model is not None
+    await performer.perform(context, CreateInstance(0, Release("1.0.0", model.name)))
+    assert "is being deleted" in it.troubles()[TroubleKind.NAME_CONFLICT]
+    assert it.looks
+    assert all(seconds > 0.5 for seconds in it.looks)
+    it.world.pods.store.gone(pod)
+    assert not it.troubles()  # the name is free: at once
+
+
+async def test_a_conflict_hides_no_pod_that_lives_on(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    pod = owned_by(an_orphan(), "set-uid")
+    it.world.pods.store.put(pod)
+    it.answers |= {f"DELETE {POD_PATH}": (409, "Conflict", "modified"), f"GET {POD_PATH}": pod}
+    context = it.context()
+    await performer.perform(context, DeleteInstance(0, pod["metadata"]["uid"], "Upgrade"))
+    assert 0 in it.context().view.instances
+    assert held_back(context, 0, utc_now())
+    del it.answers[f"GET {POD_PATH}"]
+    await performer.perform(context, DeleteInstance(0, pod["metadata"]["uid"], "Upgrade"))
+    assert 0 not in it.context().view.instances
+
+
+async def test_a_conflict_hides_no_claim_that_lives_on(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    labels = {"scalesets.dev/scaleset": "web", "scalesets.dev/scaleset-uid": "set-uid"}
+    metadata = {"name": "data-web-5", "namespace": objects.NAMESPACE, "labels": labels}
+    claim = objects.stored({"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}})
+    path = f"/api/v1/namespaces/{objects.NAMESPACE}/persistentvolumeclaims/data-web-5"
+    it.world.claims.store.put(claim)
+    it.answers |= {f"DELETE {path}": (409, "Conflict", "modified"), f"GET {path}": claim}
+    context = it.context()
+    await performer.perform(context, DeleteClaims(5))
+    assert it.context().view.spare_claims == {5}
+    assert held_back(context, 5, utc_now())
+
+
+async def test_a_bug_in_one_action_backs_off(scene: tuple[Scene, Performer], monkeypatch: pytest.MonkeyPatch) -> None:
+    it, performer = scene
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise KeyError("nobody thought of it")
+
+    monkeypatch.setattr("scalesets.kube.context.catalogues.images_of", broken)
+    context = it.context()
+    model = context.view.model
+    assert model is not None
+    for _ in range(5):
+        await performer.perform(context, CreateInstance(0, Release("1.0.0", model.name)))
+    until = held_back(context, 0, utc_now())
+    assert until is not None
+    assert until - utc_now() > timedelta(seconds=1)
+
+
+def test_refused_credentials_say_nothing_about_a_template() -> None:
+    unauthorized = refusal_of(401, b'{"reason": "Unauthorized", "message": "Unauthorized"}', "POST /pods")
+    assert not refuses_template(unauthorized)
+    assert refuses_template(refusal_of(403, b'{"message": "pods web-0 is forbidden: violates PodSecurity"}', "POST"))
+
+
+def a_record(it: Scene, *models: str) -> None:
+    """The set's status says that its instances run these models."""
+    instances = [{"ordinals": str(o), "imageVersion": "1.0.0", "model": model} for o, model in enumerate(models)]
+    metadata = {**it.scale_set["metadata"], "resourceVersion": "999999"}
+    it.world.sets.put({**it.scale_set, "metadata": metadata, "status": {"instances": instances}})
+
+
+async def test_a_refused_model_is_not_past_while_a_missing_instance_comes_back_to_it(
+    scene: tuple[Scene, Performer],
+) -> None:
+    it, _ = scene
+    it.world.pods.store.put(objects.a_pod(0))
+    a_record(it, "running", "missing")
+    current = it.context().view.model
+    assert current is not None
+    assert models_at_work(it.context().view) == {current.name, "missing"}
+
+
+async def test_a_revision_that_another_took_over_is_not_the_sets_any_more(scene: tuple[Scene, Performer]) -> None:
+    it, _ = scene
+    (revision,) = it.context().seen.revisions.values()
+    metadata = {**revision["metadata"], "resourceVersion": "999999"}
+    orphaned = {**revision, "metadata": {k: v for k, v in metadata.items() if k != "ownerReferences"}}
+    it.world.revisions.put(orphaned)
+    assert not it.world.see(KEY, utc_now()).revisions  # type: ignore[union-attr]
