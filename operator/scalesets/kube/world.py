@@ -13,7 +13,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from scalesets.engine.view import LONG_AGO, TroubleKind
-from scalesets.kube.cache import Store, keep
+from scalesets.kube import memo
+from scalesets.kube.cache import Changed, Store, keep
 from scalesets.kube.fleet import Claims, Matter, Now, Pods, utc_now
 from scalesets.kube.kinds import EXTENSIONS, IMAGES, SCALE_SETS, UPGRADES, Kind
 from scalesets.kube.names import LABEL_MODEL, LABEL_SET, Raw
@@ -71,11 +72,11 @@ class World:
         """Since when the pods are watched without a break; whoever watches them says so."""
         self.pods = Pods(self._wake_for_pod, now=now)
         self.claims = Claims(self._wake_set)
-        self.sets: Store[Raw] = Store(keep, self._set_changed)
-        self.upgrades: Store[Raw] = Store(keep, self._upgrade_changed)
-        self.images: Store[Raw] = Store(keep, self._image_changed)
-        self.extensions: Store[Raw] = Store(keep, self._extension_changed)
-        self.revisions: Store[Raw] = Store(keep, self._revision_changed)
+        self.sets: Store[Raw] = Store(keep, _forgetting(self._set_changed))
+        self.upgrades: Store[Raw] = Store(keep, _forgetting(self._upgrade_changed))
+        self.images: Store[Raw] = Store(keep, _forgetting(self._image_changed))
+        self.extensions: Store[Raw] = Store(keep, _forgetting(self._extension_changed))
+        self.revisions: Store[Raw] = Store(keep, _forgetting(self._revision_changed))
         self._upgrades_of: dict[Key, dict[str, Raw]] = {}
         self._revisions_of: dict[str, dict[str, Raw]] = {}
         self._memories: dict[str, Memory] = {}
@@ -215,6 +216,19 @@ class World:
         for set_key in self.sets.all_keys():
             if everywhere or set_key[0] == key[0]:
                 self._wake_set(set_key)
+
+
+def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
+    """Tell it of each change, and let go of what was made from an object that is gone."""
+
+    def tell(key: Key, before: Raw | None, after: Raw | None) -> None:
+        if before is not None:
+            uid = before["metadata"]["uid"]
+            if after is None or after["metadata"]["uid"] != uid:
+                memo.forget(uid)
+        changed(key, before, after)
+
+    return tell
 
 
 def _oldest_first(objects: Iterable[Raw]) -> tuple[Raw, ...]:
