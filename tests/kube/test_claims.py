@@ -147,6 +147,7 @@ def test_an_adopted_one_becomes_ours():
     patch = claims.adopt_patch(a_set(), raw)
 
     assert patch["metadata"]["uid"] == raw["metadata"]["uid"]
+    assert patch["metadata"]["resourceVersion"] == raw["metadata"]["resourceVersion"]
     after = {**raw, "metadata": {**raw["metadata"], "labels": {**OLDER, **patch["metadata"]["labels"]}}}
     assert claims.judge(a_set(), after) is Judgement.OURS
     assert after["metadata"]["labels"]["scalesets.dev/instance-id"] == "7"
@@ -195,6 +196,7 @@ def test_a_retention_policy_that_changed_reaches_existing_claims():
     ]
     ((claim, patch),) = claims.retention_patches(drop)
     assert claim.name == "data-web-1"
+    assert patch["metadata"]["resourceVersion"] == str(claim.resource_version)
     assert patch["metadata"]["ownerReferences"][0]["uid"] == "set-uid"
 
 

@@ -157,18 +157,58 @@ async def test_a_conflict_hides_no_pod_that_lives_on(scene: tuple[Scene, Perform
     assert 0 not in it.context().view.instances
 
 
+CLAIMS_PATH = f"/api/v1/namespaces/{objects.NAMESPACE}/persistentvolumeclaims"
+
+
+def a_claim(ordinal: int, *, set_uid: str = "set-uid") -> objects.Obj:
+    labels = {"scalesets.dev/scaleset": "web", "scalesets.dev/scaleset-uid": set_uid}
+    metadata = {"name": f"data-web-{ordinal}", "namespace": objects.NAMESPACE, "labels": labels}
+    return objects.stored({"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}}, uid=f"claim-{ordinal}")
+
+
 async def test_a_conflict_hides_no_claim_that_lives_on(scene: tuple[Scene, Performer]) -> None:
     it, performer = scene
-    labels = {"scalesets.dev/scaleset": "web", "scalesets.dev/scaleset-uid": "set-uid"}
-    metadata = {"name": "data-web-5", "namespace": objects.NAMESPACE, "labels": labels}
-    claim = objects.stored({"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}})
-    path = f"/api/v1/namespaces/{objects.NAMESPACE}/persistentvolumeclaims/data-web-5"
+    claim = a_claim(5)
     it.world.claims.store.put(claim)
+    path = f"{CLAIMS_PATH}/data-web-5"
     it.answers |= {f"DELETE {path}": (409, "Conflict", "modified"), f"GET {path}": claim}
     context = it.context()
     await performer.perform(context, DeleteClaims(5))
     assert it.context().view.spare_claims == {5}
     assert held_back(context, 5, utc_now())
+
+
+def with_claims_left_behind(it: Scene) -> Context:
+    """The set was made again, with one instance of the two that it had."""
+    metadata = {**it.scale_set["metadata"], "resourceVersion": "999999"}
+    spec = {**it.scale_set["spec"], "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]}
+    it.scale_set = {**it.scale_set, "metadata": metadata, "spec": spec}
+    it.answers[f"GET {SET_PATH}"] = it.scale_set
+    it.world.sets.put(it.scale_set)
+    for ordinal in (0, 1):
+        claim = a_claim(ordinal, set_uid="older")
+        it.world.claims.store.put(claim)
+        it.answers[f"GET {CLAIMS_PATH}/data-web-{ordinal}"] = claim
+    return it.context()
+
+
+async def test_claims_beyond_a_set_that_was_made_again_stay_nobodys(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    context = with_claims_left_behind(it)
+    it.answers[f"PATCH {CLAIMS_PATH}/data-web-0"] = a_claim(0)
+    await performer.disks.follow(context)
+    assert [a for a in it.asked if a.startswith("PATCH")] == [f"PATCH {CLAIMS_PATH}/data-web-0"]
+    assert not it.context().view.spare_claims
+
+
+async def test_a_claim_that_may_not_be_adopted_is_said_and_holds_nothing_else_up(
+    scene: tuple[Scene, Performer],
+) -> None:
+    it, performer = scene
+    context = with_claims_left_behind(it)
+    it.answers[f"PATCH {CLAIMS_PATH}/data-web-0"] = (403, "Forbidden", "a policy says no")
+    await performer.disks.follow(context)
+    assert it.troubles() == {TroubleKind.CLAIM_NOT_EXPANDED: "a policy says no"}
 
 
 async def test_a_bug_in_one_action_backs_off(scene: tuple[Scene, Performer], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,12 +114,13 @@ def foreign_message(raw: Raw, scaleset: Raw) -> str:
 
 
 def adopt_patch(scaleset: Raw, raw: Raw) -> dict[str, Any]:
-    """A merge patch that makes an adopted claim the set's own."""
+    """A merge patch that makes an adopted claim the set's own; a Conflict if its owners may have changed since."""
     metadata = raw["metadata"]
     _, ordinal = _disk(metadata["name"], scaleset["metadata"]["name"])
     return {
         "metadata": {
             "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"],
             "labels": _labels(scaleset, ordinal if ordinal is not None else 0),
             "ownerReferences": _owners(scaleset, metadata.get("ownerReferences") or ()) or None,
         }
@@ -144,7 +145,16 @@ def retention_patches(seen: Seen) -> tuple[tuple[Claim, dict[str, Any]], ...]:
     uid = seen.scale_set["metadata"]["uid"]
     goes = _goes_with_set(seen.scale_set)
     return tuple(
-        (claim, {"metadata": {"uid": claim.uid, "ownerReferences": _owners(seen.scale_set, claim.owners) or None}})
+        (
+            claim,
+            {
+                "metadata": {
+                    "uid": claim.uid,
+                    "resourceVersion": str(claim.resource_version),  # the list of owners is replaced as a whole
+                    "ownerReferences": _owners(seen.scale_set, claim.owners) or None,
+                }
+            },
+        )
         for claim in _ours(seen)
         if any(owner["uid"] == uid for owner in claim.owners) != goes
     )

@@ -20,6 +20,9 @@ from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import CLAIMS
 from scalesets.kube.world import World
 
+_VERDICTS = (Outcome.INVALID, Outcome.FORBIDDEN, Outcome.QUOTA)
+"""Refusals that the same request will meet again: said, and nothing else waits for it."""
+
 
 class Unusable(Exception):  # noqa: N818
     """An instance's disk can't be used: ``kind`` of trouble and words."""
@@ -83,13 +86,12 @@ class Disks:
             return
         if not await context.is_still_there(self._cluster, self._world):
             return
-        await self._adopt_left_behind(context)
-        refused: list[str] = []
+        refused = await self._adopt_left_behind(context)
         for claim, patch in (*claims.retention_patches(context.seen), *claims.expansions(context.seen)):
             try:
                 answer = await self._cluster.patch(CLAIMS, claim.namespace, claim.name, patch)
             except Refusal as refusal:
-                if refusal.outcome not in (Outcome.INVALID, Outcome.FORBIDDEN, Outcome.QUOTA):
+                if refusal.outcome not in _VERDICTS:
                     raise
                 refused.append(refusal.message)
             else:
@@ -101,16 +103,25 @@ class Disks:
             context.memory.troubles.clear(kind)
             context.memory.claims_generation = generation
 
-    async def _adopt_left_behind(self, context: Context) -> None:
-        """Take what an earlier set of this name left, also where the pods were adopted as they are."""
-        for of_instance in list(self._world.claims.of_set(context.key).values()):
+    async def _adopt_left_behind(self, context: Context) -> list[str]:
+        """Take what an earlier set of this name left, also where the pods were adopted as they are; what was refused.
+
+        Only the disks of instances that the set has: others it would take for scaled in, and delete if it may.
+        """
+        refused: list[str] = []
+        for ordinal, of_instance in list(self._world.claims.of_set(context.key).items()):
             for claim in list(of_instance.values()):
-                if claim.set_uid == context.uid or claim.deleting:
+                if claim.set_uid == context.uid or claim.deleting or ordinal >= context.view.replicas:
                     continue
                 try:
                     await self._take(context, claim.name)
                 except Unusable:
                     continue  # said when an instance needs it
+                except Refusal as refusal:
+                    if refusal.outcome not in _VERDICTS:
+                        raise
+                    refused.append(refusal.message)
+        return refused
 
     async def _create(self, context: Context, body: dict[str, Any]) -> bool:
         """Whether it was made now; no: one of the name exists."""
