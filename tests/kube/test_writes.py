@@ -8,7 +8,8 @@ import kube_objects as objects
 from aiohttp import web
 from faulty_server import json, serving, status_object
 
-from scalesets.engine.decision import Decision, DeleteUpgrade
+from scalesets.engine.decision import Decision, DeleteUpgrade, WriteSetStatus
+from scalesets.engine.view import SetStatus
 from scalesets.kube import reconciler
 from scalesets.kube.queue import Again
 from scalesets.kube.reconciler import Reconciler
@@ -19,6 +20,9 @@ from scalesets.kube.world import Topic, Work, World
 WORK = Work(Topic.SCALE_SET, objects.NAMESPACE, "web")
 UPGRADE_KEY = (objects.NAMESPACE, "old")
 UPGRADE_PATH = f"/apis/scalesets.dev/v1alpha1/namespaces/{objects.NAMESPACE}/rollingupgrades/old"
+COUNTS = dict.fromkeys(
+    ("observedGeneration", "replicas", "readyReplicas", "upgradedReplicas", "latestModelReplicas"), 0
+)
 
 
 async def look(answers: dict[str, Any], decision: Decision, monkeypatch: Any) -> tuple[World, list[str], Again]:
@@ -31,7 +35,7 @@ async def look(answers: dict[str, Any], decision: Decision, monkeypatch: Any) ->
         found = answers.get(what, (404, "NotFound", "not found"))
         return json(found) if isinstance(found, dict) else status_object(*found)
 
-    scale_set = objects.a_set(replicas=0)
+    scale_set = objects.a_set(replicas=0, status={"selector": "scalesets.dev/scaleset=web", **COUNTS})
     world = World(Settings(), lambda *_: None)
     world.sets.put(scale_set)
     world.revisions.put(objects.a_revision(scale_set))
@@ -64,3 +68,10 @@ async def test_an_upgrade_that_is_gone_already_needs_no_delete(monkeypatch: Any)
     world, _, again = await look({}, decision, monkeypatch)
     assert again.at_once
     assert UPGRADE_KEY not in world.upgrades
+
+
+async def test_a_status_that_reads_the_same_is_not_written_and_does_not_spin(monkeypatch: Any) -> None:
+    _, asked, again = await look({}, Decision(writes=(WriteSetStatus(SetStatus()),)), monkeypatch)
+    assert not asked
+    assert not again.at_once
+    assert not again.failed

@@ -129,7 +129,7 @@ class Reconciler:
         writes, later = self._worth_writing(context, decision.writes)
         actions, held = _ready(context, decision.actions, now)
         self._tell(context, writes, actions)
-        result = await self._writer.perform(context, writes) if writes else Result.DONE
+        result = await self._writer.perform(context, writes) if writes else Result.SAME
         if result in (Result.RETRY, Result.LOOK_AGAIN):  # backing off, for a conflict may come again and again
             self.pool.want(context.uid, context, (), observed=observed)
             return Again(failed=True)
@@ -140,7 +140,7 @@ class Reconciler:
             context.memory.batch_since = since
         for event in decision.events:
             self._recorder.tell(context.scale_set, event)
-        if writes:
+        if result is Result.STORED:
             return Again(at_once=True, settle=settle)
         if not actions and not context.view.deleting:
             await self._tidy(context)

@@ -44,7 +44,8 @@ log = logging.getLogger(__name__)
 class Result(Enum):
     """How a decision's writes ended."""
 
-    DONE = "done"
+    STORED = "stored"
+    SAME = "same"  # all of it was so already
     LOOK_AGAIN = "look again"  # what was decided from isn't so any more
     TROUBLE = "trouble"  # remembered as trouble of the set, with a time
     RETRY = "retry"  # the API server is in trouble: back off
@@ -62,14 +63,16 @@ class Writer:
     async def perform(self, context: Context, writes: Sequence[Write]) -> Result:
         """Do them until one isn't stored."""
         run = _Run(self._cluster, self._world, self._settings, self._recorder, context)
+        stored = False
         for write in writes:
             try:
                 result = await run.perform(write)
             except Refusal as refusal:
                 result = await run.refused(write, refusal)
-            if result is not Result.DONE:
+            if result not in (Result.STORED, Result.SAME):
                 return result
-        return Result.DONE
+            stored = stored or result is Result.STORED
+        return Result.STORED if stored else Result.SAME
 
 
 class _Run:
@@ -135,7 +138,8 @@ class _Run:
             version = self._set["metadata"]["resourceVersion"]
             self._set = await self._cluster.write_status(SCALE_SETS, *self._context.key, status, version=version)
             self._world.sets.put(self._set)
-        return Result.DONE
+            return Result.STORED
+        return Result.SAME
 
     async def _upgrade_status(self, write: WriteUpgradeStatus) -> Result:
         upgrade = self._upgrades[write.name]
@@ -144,7 +148,8 @@ class _Run:
             version = upgrade["metadata"]["resourceVersion"]
             raw = await self._cluster.write_status(UPGRADES, self._namespace, write.name, status, version=version)
             self._stored(raw)
-        return Result.DONE
+            return Result.STORED
+        return Result.SAME
 
     async def _create_upgrade(self, write: CreateUpgrade) -> Result:
         try:
@@ -154,7 +159,7 @@ class _Run:
                 raise
             raw = await self._cluster.get(UPGRADES, self._namespace, write.name)
         self._stored(raw)
-        return Result.DONE
+        return Result.STORED
 
     async def _patch_upgrade(self, name: str, patch: list[dict[str, Any]]) -> Result:
         version = self._upgrades[name]["metadata"]["resourceVersion"]
@@ -167,7 +172,7 @@ class _Run:
             self._world.upgrades.vanished((self._namespace, name), self._upgrades[name]["metadata"]["uid"])
             return Result.LOOK_AGAIN
         self._stored(raw)
-        return Result.DONE
+        return Result.STORED
 
     async def _delete_upgrade(self, write: DeleteUpgrade) -> Result:
         key = (self._namespace, write.name)
@@ -177,12 +182,12 @@ class _Run:
             if refusal.outcome not in (Outcome.MISSING, Outcome.CONFLICT):
                 raise
             there = await is_still_there(self._cluster, self._world.upgrades, UPGRADES, key, write.uid)
-            return Result.LOOK_AGAIN if there else Result.DONE
+            return Result.LOOK_AGAIN if there else Result.STORED
         if (answer.get("metadata") or {}).get("finalizers"):
             self._stored(answer)
         else:
             self._world.upgrades.vanished(key, write.uid)
-        return Result.DONE
+        return Result.STORED
 
     async def _dry_run(self, write: DryRun) -> Result:
         context, release = self._context, write.release
@@ -199,11 +204,11 @@ class _Run:
                 troubles.note(TroubleKind.TEMPLATE_REFUSED, refusal.message, utc_now(), model=release.model)
                 return Result.TROUBLE
             if refusal.outcome in (Outcome.QUOTA, Outcome.INVALID, Outcome.EXISTS):
-                return Result.DONE  # no verdict on the template
+                return Result.SAME  # no verdict on the template
             raise
         if troubles:
             troubles.clear(TroubleKind.TEMPLATE_REFUSED, model=release.model)
-        return Result.DONE
+        return Result.SAME
 
     async def _preflight(self, write: Preflight) -> Result:
         async def get(kind: str, namespace: str, name: str) -> dict[str, Any] | None:
@@ -220,7 +225,7 @@ class _Run:
         if report.unchecked:
             self._recorder.tell(self._set, Event("ExternalResourcesNotChecked", "; ".join(report.unchecked)))
         troubles.clear(TroubleKind.PREFLIGHT)
-        return Result.DONE
+        return Result.SAME
 
     def _stored(self, raw: dict[str, Any]) -> None:
         self._upgrades[raw["metadata"]["name"]] = raw
