@@ -28,6 +28,10 @@ class CannotStart(Exception):  # noqa: N818
     """The operator can't work on this cluster; the message says what to do."""
 
 
+class WatchesEnded(Exception):  # noqa: N818
+    """kopf met something that it doesn't go on after, an HTTP 410 for one. A new process lists anew."""
+
+
 async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseException | None:
     """Run the operator until it is told to stop. What it answers is why it had to stop by itself, if it did."""
     stats = Stats()
@@ -50,8 +54,8 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
                 stop_flag=operator.stopped,
             )
         except Exception as error:
-            log.exception("kopf gave up")
-            return operator.failure or error
+            log.debug("the watches of our kinds ended", exc_info=error)
+            return operator.failure or WatchesEnded(f"the watches of our kinds ended: {_words(error)}")
         return operator.failure
     finally:
         if settings.stats_file is not None:
@@ -128,6 +132,11 @@ async def _connection(cluster: Cluster) -> kopf.ConnectionInfo:
         private_key_path=configuration.key_file,
         proxy_url=configuration.proxy,
     )
+
+
+def _words(error: Exception) -> str:
+    """kopf's errors carry the server's words first, then the whole answer."""
+    return f"{type(error).__name__}: {error.args[0]}" if error.args else type(error).__name__
 
 
 def _dump_on_signal(stats: Stats, settings: Settings) -> None:

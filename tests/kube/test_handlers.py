@@ -1,0 +1,35 @@
+"""When kopf gives up, one line says so; a Deployment starts the process again."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+from aiohttp import web
+from faulty_server import json, serving
+
+from scalesets.kube import handlers
+from scalesets.kube.settings import Settings
+
+
+async def test_that_kopf_gave_up_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def nothing(_: web.Request) -> web.Response:
+        return json({"metadata": {"resourceVersion": "1"}, "items": []})
+
+    async def expired(**_: Any) -> None:
+        raise ValueError("too old resource version", {"kind": "Status", "code": 410})
+
+    caplog.set_level(logging.INFO)
+    async with serving(nothing) as cluster:
+
+        async def connect(*_: Any, **__: Any) -> Any:
+            return cluster
+
+        monkeypatch.setattr(handlers, "connect", connect)
+        monkeypatch.setattr(handlers.kopf, "operator", expired)
+        failure = await handlers.run(Settings())
+    assert str(failure) == "the watches of our kinds ended: ValueError: too old resource version"
+    assert "Traceback" not in caplog.text
