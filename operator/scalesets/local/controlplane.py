@@ -177,9 +177,15 @@ class ControlPlane:
         self._await_ready(time.monotonic() + _START_SECONDS)
 
     def restart_apiserver(self) -> None:
-        """Kill the API server and start it again."""
+        """Kill the API server and start it again, and the scheduler with it.
+
+        A scheduler that loses the answer to a binding may end itself ("Scheduler cache is corrupted"); elsewhere a
+        kubelet starts it again, here nobody would.
+        """
         self.stop_apiserver()
+        self._stop("kube-scheduler")
         self.start_apiserver()
+        self._spawn("kube-scheduler", components.scheduler(self.layout, self.ports, self.settings))
 
     def stop_machines(self) -> None:
         """Kill the process that plays the machines: no heartbeats, no pod moves on."""
