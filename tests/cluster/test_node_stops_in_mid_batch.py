@@ -21,9 +21,11 @@ def nodes(scene: Scene) -> Iterator[list[str]]:
     with scene.control_plane.api() as api:
         for name in stopped:
             steering.start_node(api, name)
+            scene.control_plane.kubectl("uncordon", name)
 
 
 def stop(scene: Scene, nodes: list[str], name: str) -> None:
+    scene.control_plane.kubectl("cordon", name)  # or new pods land on it, before anybody knows that it is lost
     with scene.control_plane.api() as api:
         steering.stop_node(api, name)
     nodes.append(name)
