@@ -76,6 +76,10 @@ class Referee:
         if event == "DELETED":
             if state is not None:
                 state.deleted = True
+                there = {o: i for o, i in state.instances.items() if i.uid and not i.going and not i.ended}
+                state.instances = there  # nobody remembers what the others were
+                for upgrade in book.upgrades_of(key):
+                    upgrade.outlived = True
                 book.tell(at, f"set {key[1]} is gone")
             return
         if state is None or state.deleted:
@@ -89,10 +93,9 @@ class Referee:
             book.tell(at, f"set {key[1]}: {'; '.join(changed)}")
         state.past.add(at, obj)
         self._upgrades.see_set(state)
-        for ordinal in [o for o in state.instances if o >= state.replicas(at)[0]]:
-            instance = state.instances[ordinal]  # scaled in: if it ever comes back, then as a new one
-            instance.counted, instance.settled, instance.expected = False, None, None
-            if not instance.uid:
+        for ordinal in [o for o in state.instances if o >= objects.replicas(obj)]:
+            state.instances[ordinal].scaled_in = True
+            if not state.instances[ordinal].uid:
                 del state.instances[ordinal]
 
     # -- what tests say and ask ----------------------------------------------------------------------------------------

@@ -90,6 +90,7 @@ class Instance:
     ready: bool = False
     going: bool = False
     ended: bool = False
+    scaled_in: bool = False  # its next pod is a new instance
     counted: bool = False  # it was Ready once: it belongs to the set, and comes back as what it was
     ready_since: datetime | None = None
     sick_since: datetime | None = None
@@ -142,6 +143,7 @@ class Upgrade:
     limit: int = 1
     roll_back_disabled: set[bool] = field(default_factory=set)
     deleted: bool = False
+    outlived: bool = False  # its set is gone; what another one of the name makes of it isn't judged
 
     @property
     def code(self) -> str:

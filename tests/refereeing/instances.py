@@ -43,7 +43,7 @@ class Instances:
         instance.uid, instance.ready, instance.going, instance.ended = "", False, False, False
         instance.note_health(at, was=was)
         self._book.tell(at, f"pod {key[1]} is gone")
-        if state.deleted or instance.ordinal >= state.replicas(at)[1]:
+        if state.deleted or instance.scaled_in or instance.ordinal >= state.replicas(at)[1]:
             del state.instances[instance.ordinal]
 
     def _is_there(self, state: ScaleSet, instance: Instance, key: Key, obj: Json, at: datetime, *, fresh: bool) -> None:
@@ -79,22 +79,21 @@ class Instances:
         self, state: ScaleSet, instance: Instance, key: Key, version: str, model: str, at: datetime
     ) -> None:
         """A pod of the name comes: is it what the instance was, or what an upgrade brings it to?"""
+        replaced = instance.model != model and any(objects.mode(s) == "Automatic" for s in state.past.within(at, 5))
         if instance.expected is not None:
             wanted, why = instance.expected
             instance.expected = None
-            if wanted and version != wanted:
+            if wanted and version != wanted and not replaced:
                 self._book.say("I5", at, f"{key[1]} came back on {version}, but {why}", key[1])
             return
         before = instance.settled
-        if before is None or before.version == version or state.going:
+        if before is None or version in (before.version, instance.version) or state.going or replaced:
             return
         for upgrade in self._book.upgrades_of(state.key):
             for batch in upgrade.batches.values():
                 origin = batch.origins.get(instance.ordinal)
                 if origin is not None and version in (upgrade.target.version, origin.version):
                     return
-        if before.model != model and any(objects.mode(s) == "Automatic" for s in state.past.within(at, 5)):
-            return
         self._book.say("I1", at, f"{key[1]} went from {before.version} to {version} outside any batch", key[1])
 
     def _judge_claims(self, state: ScaleSet, instance: Instance, key: Key, obj: Json, at: datetime) -> None:

@@ -28,6 +28,11 @@ def ordinals(text: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def is_newer(version: str, other: str) -> bool:
+    """Whether a version comes after another, compared as numbers."""
+    return [int(p) for p in version.split(".")] > [int(p) for p in other.split(".")]
+
+
 def render(some: Iterable[int]) -> str:
     """A set as ``"0-3,7"``."""
     runs: list[list[int]] = []

@@ -544,6 +544,33 @@ def test_i5_a_scaled_in_instance_is_excused() -> None:
     assert not history.broken
 
 
+@pytest.mark.parametrize(("version", "broken"), [("1.0.0", set()), ("2.0.0", {"I5"})])
+def test_i5_a_pod_that_never_ended_comes_back_as_what_it_was(version: str, broken: set[str]) -> None:
+    history = History()
+    history.start(by="User")
+    history.batch("0")
+    history.pods[0]["metadata"]["deletionTimestamp"] = history.now.isoformat()
+    history.see("Pod", "MODIFIED", history.pods[0])
+    history.end_batch("Failed", failed="0")
+    history.finish("Faulted")
+    assert not history.broken
+    history.see("Pod", "DELETED", history.pods.pop(0))
+    history.pod(0, version)
+    assert history.broken == broken
+
+
+def test_i5_a_set_that_was_made_again_is_not_judged_by_the_upgrades_of_the_old_one() -> None:
+    history = History()
+    history.start()
+    history.batch("0")
+    history.see("ScaleSet", "DELETED", history.set)
+    history.set = {**history.set, "metadata": {**history.set["metadata"], "uid": "another"}, "status": {}}
+    history.see("ScaleSet", "ADDED", history.set)
+    history.end_batch("Failed", failed="0")
+    history.finish("Cancelled")
+    assert not history.broken
+
+
 def test_i5_a_model_upgrade_ends_on_the_model() -> None:
     for model, broken in (("m2", set()), ("m1", {"I5"})):
         history = History()
@@ -597,6 +624,44 @@ def test_i6_an_ended_batch_changes() -> None:
     history.upgrade["status"]["batches"][0]["failed"] = "0"
     history.write()
     assert history.broken == {"I6"}
+
+
+def in_mid_upgrade() -> History:
+    history = History()
+    history.start(scope="0-18")
+    history.batch("0,5")
+    return history
+
+
+@pytest.mark.parametrize(
+    ("scope", "skipped", "broken"),
+    [
+        pytest.param("0-17", "", {"I6"}, id="unnoticed"),
+        pytest.param("0-17", "18", set(), id="skipped-by-name"),
+        pytest.param("0-19", "", {"I6"}, id="a-new-one"),
+    ],
+)
+def test_i6_nobody_enters_the_scope_or_leaves_it_unnoticed(scope: str, skipped: str, broken: set[str]) -> None:
+    history = in_mid_upgrade()
+    history.upgrade["status"] |= {"scope": scope, "skipped": skipped}
+    history.write()
+    assert history.broken == broken
+
+
+def test_i6_who_reached_the_target_otherwise_may_leave_the_scope() -> None:
+    history = in_mid_upgrade()
+    history.recreate(18, "2.0.0")
+    history.upgrade["status"]["scope"] = "0-17"
+    history.write()
+    assert "left its scope" not in history.words
+
+
+def test_i6_who_was_scaled_in_leaves_the_scope() -> None:
+    history = in_mid_upgrade()
+    history.change_set(replicas=18)
+    history.upgrade["status"]["scope"] = "0-17"
+    history.write()
+    assert not history.broken
 
 
 def test_i6_a_finished_upgrade_with_a_batch_at_work() -> None:

@@ -48,6 +48,8 @@ class Upgrades:
             words = f"{key[1]} is over, and its status changed: {_difference(upgrade.status, status)}"
             book.say("I6", at, words, key[1])
         former, upgrade.status = upgrade.status, status
+        if upgrade.batches:
+            self._judge_scope(upgrade, former, at)
         if not upgrade.code:
             return
         state = book.sets.get((key[0], upgrade.set_name))
@@ -59,7 +61,7 @@ class Upgrades:
         if upgrade.finished and (former.get("runningStatus") or {}).get("code") not in FINAL:
             error = (status.get("error") or {}).get("code", "")
             book.tell(at, f"upgrade {key[1]} is {upgrade.code}{': ' + error if error else ''}")
-            if state is not None and judged:
+            if state is not None and judged and not upgrade.outlived:
                 self._judge_end(upgrade, state, at)
 
     def see_set(self, state: ScaleSet) -> None:
@@ -232,19 +234,50 @@ class Upgrades:
             words = f"{upgrade.name} is {upgrade.code} with {len(working)} running batches"
             self._book.say("I6", at, words, upgrade.name)
 
+    def _judge_scope(self, upgrade: Upgrade, former: Json, at: datetime) -> None:
+        """Nobody leaves the scope unnoticed: only who was scaled in, is skipped by name, or is on the target anyway."""
+        state = self._book.sets.get((upgrade.namespace, upgrade.set_name))
+        before, now, skipped = (
+            objects.ordinals(text or "")
+            for text in (former.get("scope"), *map(upgrade.status.get, ("scope", "skipped")))
+        )
+        if entered := now - before:
+            self._book.say("I6", at, f"{upgrade.name}: {render(entered)} entered its scope", upgrade.name)
+        if state is None or state.going:
+            return
+        least = state.replicas(at, 5)[0]
+        left = []
+        for ordinal in sorted(before - now - skipped):
+            instance = state.instances.get(ordinal)
+            if ordinal >= least or instance is None or not instance.counted:
+                continue
+            if upgrade.type == "Model" and instance.model == upgrade.target.model:
+                continue
+            if upgrade.type != "Model" and not objects.is_newer(upgrade.target.version, instance.version):
+                continue
+            left.append(ordinal)
+        if left:
+            self._book.say("I6", at, f"{upgrade.name}: {render(left)} left its scope", upgrade.name)
+
     def _judge_end(self, upgrade: Upgrade, state: ScaleSet, at: datetime) -> None:
         """Every touched instance that still exists is on the target, or where it was put back (I5)."""
         self._judge_roll_backs(upgrade, at)
-        last = {o: b for _, b in sorted(upgrade.batches.items()) for o in b.members}
+        scope = objects.ordinals(upgrade.status.get("scope", ""))  # without those that were scaled in
+        last = {o: b for _, b in sorted(upgrade.batches.items()) for o in b.members & scope}
         back = frozenset().union(*(b.rolled_back for b in upgrade.batches.values()))
         for ordinal, batch in sorted(last.items()):
             instance = state.instances.get(ordinal)
             if instance is None or ordinal >= state.replicas(at)[0]:
                 continue
-            wanted = batch.origins.get(ordinal, Origin()) if ordinal in back else upgrade.target
+            origin = batch.origins.get(ordinal, Origin())
+            stuck = instance.going and ordinal in batch.failed  # its pod never ended: it comes back as what it was
+            back_home = ordinal in back or stuck
+            wanted = origin if back_home else upgrade.target
             if upgrade.type != "Model":  # the model of a deferred upgrade may change between its batches
                 wanted = Origin(wanted.version)
-            how = "put it back to" if ordinal in back else "brought it to"
+            elif instance.version == origin.version:  # only who comes from another image gets the target's version
+                wanted = Origin("", wanted.model)
+            how = "put it back to" if back_home else "brought it to"
             why = f"{upgrade.name} {how} {wanted.version or wanted.model}"
             if not instance.uid or instance.going or instance.ended:
                 instance.expected = (wanted.version, why)
