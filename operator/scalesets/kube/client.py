@@ -45,7 +45,7 @@ class Outcome(Enum):
     EXISTS = "AlreadyExists"
     CONFLICT = "Conflict"  # not the version, or not the UID, that was asked for
     MISSING = "NotFound"
-    INVALID = "Invalid"  # 400, 415 and 422: the same request will never do
+    INVALID = "Invalid"  # 400, 413, 415, 422, and what etcd finds too large: the same request will never do
     FORBIDDEN = "Forbidden"
     QUOTA = "QuotaExceeded"
     GONE = "Gone"  # a resourceVersion or continue token is too old
@@ -332,11 +332,13 @@ def refusal_of(status: int, raw: bytes, request: str, retry_after: str | None = 
     if status == 409:
         outcome = Outcome.EXISTS if reason == "AlreadyExists" else Outcome.CONFLICT
     elif status == 403:
-        outcome = Outcome.QUOTA if "exceeded quota" in message else Outcome.FORBIDDEN
+        outcome = _forbidden(message)
     elif status == 404:
         outcome = Outcome.MISSING
     elif status == 410:
         outcome = Outcome.GONE
+    elif status >= 500 and any(words in message for words in _TOO_LARGE):
+        outcome = Outcome.INVALID
     elif status == 429 or status >= 500 or status == 408:
         outcome = Outcome.BUSY
     elif status == 401:
@@ -349,6 +351,17 @@ def refusal_of(status: int, raw: bytes, request: str, retry_after: str | None = 
         with contextlib.suppress(ValueError):
             seconds = float(retry_after)
     return Refusal(outcome, message, request=request, status=status, retry_after=seconds)
+
+
+_TOO_LARGE = ("request is too large", "message larger than max")
+"""What etcd, and the connection to it, say of an object beyond their limit; the API server answers 500 with it."""
+
+
+def _forbidden(message: str) -> Outcome:
+    """A quota that is full, one that is so new that nobody has counted yet (that passes), or a real no."""
+    if "exceeded quota" in message:
+        return Outcome.QUOTA
+    return Outcome.BUSY if "status unknown for quota" in message else Outcome.FORBIDDEN
 
 
 def _whole(item: dict[str, Any], kind: Kind) -> dict[str, Any]:
