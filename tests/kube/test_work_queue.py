@@ -97,6 +97,35 @@ async def test_a_storm_of_events_waits_until_the_key_has_settled() -> None:
     await running.stop()
 
 
+async def test_an_urgent_event_does_not_wait_until_the_key_has_settled() -> None:
+    work = Work(lambda _: Again(settle=60))
+    running = a_queue(work)
+    running.add("a")
+    await until(lambda: len(work.done) == 1)
+    running.add("a")
+    running.add("a", at_once=True)
+    await until(lambda: len(work.done) == 2)
+    work.gate.clear()
+    running.add("a", at_once=True)
+    await until(lambda: "a" in work.running)
+    running.add("a", at_once=True)  # also while it is being worked on
+    running.add("a")
+    work.gate.set()
+    await until(lambda: len(work.done) == 4)
+    await running.stop()
+
+
+async def test_an_urgent_event_waits_with_a_key_that_fails() -> None:
+    work = Work(lambda _: Again(failed=True))
+    running = a_queue(work)
+    running.add("a")
+    await until(lambda: len(work.done) == 1)
+    running.add("a", at_once=True)
+    await asyncio.sleep(0)  # a task that was made would have begun
+    assert len(work.done) == 1
+    await running.stop()
+
+
 async def test_a_key_is_looked_at_again_when_it_asked_for_it() -> None:
     work = Work(lambda _: Again(after=0.03) if len(work.done) < 3 else Again())
     running = a_queue(work)

@@ -2,7 +2,8 @@
 
 A key that is added while it is worked on is worked on again after that. A key that fails waits longer each time,
 alone: others don't starve. A key may ask not to be looked at again before some moment (``settle``), so that a storm
-of events costs a few decisions instead of one each; a key that was quiet is taken at once.
+of events costs a few decisions instead of one each; a key that was quiet is taken at once, and so is one for which an
+event came that is worth a decision of its own.
 """
 
 from __future__ import annotations
@@ -34,12 +35,13 @@ class Again:
 
 
 class _State:
-    __slots__ = ("due", "failures", "queued", "running", "settled", "timer", "wanted")
+    __slots__ = ("due", "failures", "queued", "running", "settled", "timer", "urgent", "wanted")
 
     def __init__(self) -> None:
         self.queued = False
         self.running = False
         self.wanted = False  # added while running
+        self.urgent = False  # … and not to wait until it settles
         self.failures = 0
         self.settled = 0.0  # events wait until then
         self.timer: asyncio.TimerHandle | None = None
@@ -73,16 +75,17 @@ class WorkQueue(Generic[K]):
                 state.timer.cancel()
         await self._idle.wait()
 
-    def add(self, key: K) -> None:
-        """Something about the key changed."""
+    def add(self, key: K, *, at_once: bool = False) -> None:
+        """Something about the key changed. ``at_once``: don't wait until it settles (but back off after failures)."""
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = _State()
         if state.running:
             state.wanted = True
+            state.urgent |= at_once
         elif not state.queued:
             now = asyncio.get_running_loop().time()
-            if now >= state.settled:
+            if now >= state.settled or (at_once and not state.failures):
                 self._enqueue(key, state)
             else:
                 self._at(key, state, state.settled, now)
@@ -124,7 +127,7 @@ class WorkQueue(Generic[K]):
         while self._open and self._ready and self._busy < self._workers:
             key = self._ready.popleft()
             state = self._states[key]
-            state.queued, state.running, state.wanted = False, True, False
+            state.queued, state.running, state.wanted, state.urgent = False, True, False, False
             self._busy += 1
             self._idle.clear()
             task = asyncio.get_running_loop().create_task(self._run(key, state))
@@ -162,7 +165,7 @@ class WorkQueue(Generic[K]):
             del self._states[key]
             return
         state.settled = now + again.settle
-        if again.at_once:
+        if again.at_once or state.urgent:
             self._enqueue(key, state)
             return
         if state.wanted:

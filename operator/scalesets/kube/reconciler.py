@@ -36,7 +36,7 @@ from scalesets.kube.writes import Result, Writer
 
 log = logging.getLogger(__name__)
 
-SHARE_OF_TIME = 24
+SHARE_OF_TIME = 60
 """Decisions about one set take at most one part in so many of the time while events pour in."""
 SHORTEST_SETTLE, LONGEST_SETTLE = 0.005, 0.1
 TROUBLE_SHOWN_AFTER = 0.2

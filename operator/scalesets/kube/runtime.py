@@ -22,7 +22,7 @@ from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
 from scalesets.kube.reflector import Reflector, Sink
 from scalesets.kube.settings import Settings
-from scalesets.kube.world import Work, World
+from scalesets.kube.world import Urgency, Work, World
 
 log = logging.getLogger(__name__)
 
@@ -160,12 +160,12 @@ class Operator:
 
     # ------------------------------------------------------------------ the queue
 
-    def _wake(self, work: Work, later: bool) -> None:
-        if later:
+    def _wake(self, work: Work, urgency: Urgency) -> None:
+        if urgency is Urgency.LATER:
             self._queue.add_after(work, LATER_SECONDS)
         else:
             self._reconciler.woken(work)
-            self._queue.add(work)
+            self._queue.add(work, at_once=urgency is Urgency.AT_ONCE)
 
     def _again(self, work: Work, seconds: float) -> None:
         if seconds <= 0:

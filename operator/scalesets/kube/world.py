@@ -43,8 +43,16 @@ class Work(NamedTuple):
         return f"{self.topic.value} {self.namespace}/{self.name}"
 
 
-Wake = Callable[[Work, bool], None]
-"""Told whom a change concerns, and whether it can wait a little."""
+class Urgency(Enum):
+    """How soon what changed is to be looked at."""
+
+    LATER = "later"  # it only shows in counts, or starts a clock
+    SOON = "soon"  # together with what else comes in while the set settles
+    AT_ONCE = "at once"
+
+
+Wake = Callable[[Work, Urgency], None]
+"""Told whom a change concerns, and how urgently."""
 
 
 @dataclass(slots=True)
@@ -139,18 +147,18 @@ class World:
 
     # ------------------------------------------------------------ whom a change concerns
 
-    def _wake_set(self, key: Key, later: bool = False) -> None:
+    def _wake_set(self, key: Key, urgency: Urgency = Urgency.SOON) -> None:
         if self._settings.serves(key[0]):
-            self._wake(Work(Topic.SCALE_SET, *key), later)
+            self._wake(Work(Topic.SCALE_SET, *key), urgency)
 
     def _wake_for_pod(self, pod: Pod, matter: Matter) -> None:
-        later = matter is Matter.LATER
+        urgency = Urgency.LATER if matter is Matter.LATER else Urgency.SOON
         self._maybe_name_is_free(pod)
         memory = self._memories.get(pod.owner_uid)
         if matter is Matter.READY and memory is not None and pod.instance.ordinal in memory.awaited:
             memory.awaited.discard(pod.instance.ordinal)
-            later = bool(memory.awaited)  # a batch is judged when the last of it is
-        self._wake_set((pod.namespace, pod.set_name), later)
+            urgency = Urgency.LATER if memory.awaited else Urgency.AT_ONCE  # a batch is judged when the last of it is
+        self._wake_set((pod.namespace, pod.set_name), urgency)
 
     def _maybe_name_is_free(self, pod: Pod) -> None:
         """A pod of an earlier set of this name may have been what stood in the way of ours."""
@@ -169,7 +177,7 @@ class World:
             self._locations = locations
             for topic, store in ((Topic.IMAGE, self.images), (Topic.EXTENSION, self.extensions)):
                 for catalogue_key in store.all_keys():
-                    self._wake(Work(topic, *catalogue_key), False)
+                    self._wake(Work(topic, *catalogue_key), Urgency.SOON)
 
     def _upgrade_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         for raw in (before, after):
@@ -210,8 +218,8 @@ class World:
     ) -> None:
         appeared = before is None or after is None
         for raw in self.catalogue(store, key[0]) if appeared else ():  # a duplicate may come or go
-            self._wake(Work(topic, key[0], raw["metadata"]["name"]), False)
-        self._wake(Work(topic, *key), False)
+            self._wake(Work(topic, key[0], raw["metadata"]["name"]), Urgency.SOON)
+        self._wake(Work(topic, *key), Urgency.SOON)
         everywhere = key[0] == self._settings.catalog_namespace
         for set_key in self.sets.all_keys():
             if everywhere or set_key[0] == key[0]:
