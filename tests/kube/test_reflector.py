@@ -16,7 +16,7 @@ from scalesets.kube.cache import Store, keep
 from scalesets.kube.client import Cluster
 from scalesets.kube.kinds import PODS
 from scalesets.kube.names import Raw
-from scalesets.kube.reflector import Reflector
+from scalesets.kube.reflector import Reflector, WatchLost
 
 
 def a_pod(name: str, version: int, *, uid: str = "") -> dict[str, Any]:
@@ -46,13 +46,13 @@ class Script:
         if "watch" not in request.query:
             self.lists.append(dict(request.query))
             if self.list_failures:
-                return self.list_failures.pop(0)
+                return anew(self.list_failures.pop(0))
             return self._page(request)
         self.watched_from.append(int(request.query["resourceVersion"]))
         response = web.StreamResponse()
         play = self.watches.pop(0) if len(self.watches) > 1 else self.watches[0]
         if isinstance(play, web.Response):
-            return play
+            return anew(play)
         await response.prepare(request)
         with contextlib.suppress(ConnectionError):
             await play(response)
@@ -65,6 +65,11 @@ class Script:
         if start + limit < len(pods):
             metadata["continue"] = str(start + limit)
         return json({"kind": "PodList", "metadata": metadata, "items": pods[start : start + limit]})
+
+
+def anew(answer: web.Response) -> web.Response:
+    """The same answer once more; a response can be sent only once."""
+    return web.Response(status=answer.status, body=answer.body, content_type=answer.content_type)
 
 
 async def silent(_: web.StreamResponse) -> None:
@@ -239,3 +244,53 @@ async def test_a_silent_watch_is_given_up_for_a_new_one() -> None:
     script.watches = [silent]
     async with serving(script.answer) as cluster, following(cluster, silence=0.1):
         await until(lambda: len(script.watched_from) >= 2)
+
+
+REFUSED = status_object(403, "Forbidden", 'User "op" cannot watch resource "pods"')
+HICCUP = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "no storage"}
+
+
+async def error_at_once(response: web.StreamResponse) -> None:
+    await response.write(an_event("ERROR", HICCUP))
+
+
+@pytest.mark.parametrize(
+    ("play", "words"),
+    [
+        (REFUSED, "cannot watch"),
+        (status_object(503, "ServiceUnavailable", "down"), "down"),
+        (error_at_once, "no storage"),
+        (told_then_dropped(), "Not enough data"),
+    ],
+    ids=["403", "503", "an error inside", "cut"],
+)
+async def test_a_watch_that_fails_for_good_ends_it_though_lists_work(play: Any, words: str) -> None:
+    script = Script()
+    script.there(a_pod("a", 5))
+    script.watches = [play]
+    async with serving(script.answer) as cluster:
+        reflector = Reflector(cluster, PODS, Store(keep), patience=0.3)
+        with pytest.raises(WatchLost, match=r"pods in all namespaces can't be watched for 0\.3 s") as lost:
+            await asyncio.wait_for(reflector.run(), 10)
+    assert words in str(lost.value)
+    assert ("bind the ClusterRole" in str(lost.value)) is (words == "cannot watch")
+    assert reflector.synced.is_set()
+
+
+async def test_a_list_that_fails_for_good_ends_it() -> None:
+    script = Script()
+    script.list_failures = [REFUSED] * 50
+    async with serving(script.answer) as cluster:
+        with pytest.raises(WatchLost, match="cannot watch"):
+            await asyncio.wait_for(Reflector(cluster, PODS, Store(keep), patience=0.3).run(), 10)
+
+
+async def test_a_watch_that_drops_but_tells_something_each_time_goes_on() -> None:
+    script = Script()
+    script.watches = [told_then_dropped(an_event("ADDED", a_pod(f"p{n}", 20 + n))) for n in range(12)] + [silent]
+    async with serving(script.answer) as cluster:
+        store: Store[Raw] = Store(keep)
+        following = asyncio.create_task(Reflector(cluster, PODS, store, patience=0.3).run())
+        await until(lambda: len(store) == 12)
+        assert not following.done()
+        following.cancel()

@@ -70,6 +70,9 @@ def operator(
         bool,
         typer.Option(help="Look at the Secrets that a set names before its upgrades (needs the right to get them)."),
     ] = True,
+    watch_patience: Annotated[
+        str, typer.Option(help="End when pods or claims can't be watched for so long, like PT1M.")
+    ] = "PT1M",
     log_format: Annotated[LogFormat, typer.Option(help="Lines for people or for machines.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
@@ -81,6 +84,7 @@ def operator(
         default_location=default_location,
         timing=_timing(timing, first_trigger_delay, trigger_delay_min, trigger_delay_max, extension_retry_interval),
         read_secrets=read_secrets,
+        watch_patience=_duration("--watch-patience", watch_patience, timedelta(0)).total_seconds(),
         leader_election=leader_election,
         lease_namespace=lease_namespace or os.environ.get("POD_NAMESPACE") or catalog_namespace,
         liveness_port=liveness,

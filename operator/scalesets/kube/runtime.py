@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Coroutine, Iterable
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from scalesets.kube.names import GROUP, LABEL_SET
 from scalesets.kube.queue import WorkQueue
 from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
-from scalesets.kube.reflector import Reflector, Sink
+from scalesets.kube.reflector import BIND_ROLE, Reflector, Sink, WatchLost
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import Urgency, Work, World
 
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 60.0
 """kopf's watches don't tell what was deleted while they were interrupted; so our kinds are listed now and then."""
+SWEEP_AGAIN_SECONDS = 5.0
 
 LATER_SECONDS = 1.0
 """How long a change that decides nothing by itself may wait for company."""
@@ -106,7 +108,14 @@ class Operator:
             (REVISIONS, self.world.revisions),
         ]
         reflectors = [
-            Reflector(self._cluster, kind, sink, namespace=namespace, selector=LABEL_SET)
+            Reflector(
+                self._cluster,
+                kind,
+                sink,
+                namespace=namespace,
+                selector=LABEL_SET,
+                patience=self._settings.watch_patience,
+            )
             for kind, sink in sinks
             for namespace in self._settings.namespaces or ("",)
         ]
@@ -131,10 +140,11 @@ class Operator:
             self._sweep_soon.set()
 
     async def _keep_swept(self) -> None:
+        wait, failing_since = SWEEP_SECONDS, None
         while True:
             self._sweep_soon.clear()
             try:
-                async with asyncio.timeout(SWEEP_SECONDS):
+                async with asyncio.timeout(wait):
                     await self._sweep_soon.wait()
                 await asyncio.sleep(1.0)  # a list brings many objects: one sweep for all
             except TimeoutError:
@@ -143,6 +153,15 @@ class Operator:
                 await self._sweep()
             except Refusal as refusal:
                 log.warning("could not list our objects, tried again: %s", refusal)
+                now = time.monotonic()
+                failing_since = failing_since or now
+                if now - failing_since > self._settings.watch_patience:
+                    why = f"{refusal}{BIND_ROLE}" if refusal.outcome is Outcome.FORBIDDEN else refusal
+                    away = f"{self._settings.watch_patience:g} s"
+                    raise WatchLost(f"our own objects can't be listed for {away} now: {why}") from refusal
+                wait = SWEEP_AGAIN_SECONDS
+            else:
+                wait, failing_since = SWEEP_SECONDS, None
 
     async def _sweep(self) -> None:
         """Make the stores of our kinds the same as the API server."""
@@ -202,7 +221,7 @@ def _all_fresh_since(reflectors: Iterable[Reflector]) -> datetime | None:
 
 
 def _is_bug(error: BaseException) -> bool:
-    return not isinstance(error, LeadershipLost | Refusal)
+    return not isinstance(error, LeadershipLost | Refusal | WatchLost)
 
 
 async def check_access(cluster: Cluster, settings: Settings) -> str:

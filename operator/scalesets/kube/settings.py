@@ -9,6 +9,9 @@ from pathlib import Path
 
 from scalesets.engine.view import Timing
 
+WATCH_PATIENCE = 60.0
+"""Seconds for which a watch may be away; then somebody has to be told, and a fresh process may fare better."""
+
 
 def _identity() -> str:
     return f"{socket.gethostname()}_{os.getpid()}_{os.urandom(4).hex()}"
@@ -29,6 +32,7 @@ class Settings:
     lease_name: str = "scaleset-operator"
     identity: str = field(default_factory=_identity)
 
+    watch_patience: float = WATCH_PATIENCE  # seconds for which a watch may be away before the operator ends itself
     concurrency: int = 48  # writes at the same time, over all sets
     liveness_port: int | None = None
     stats_file: Path | None = None  # where to write the figures of stats.py
