@@ -16,7 +16,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.scenes import MODEL, Obj, a_set
-from scalesets.cli.app import app
+from scalesets.cli.commands import app
 from scalesets.local.controlplane import ControlPlane
 
 PROGRAM = Path(sys.executable).parent / "scalesets"

@@ -296,3 +296,19 @@ def test_ctrl_c_ends_a_watch_without_a_word(tmp_path: Path, api_server: tuple[st
     assert "web:" in first
     assert process.returncode == 130
     assert "Traceback" not in told
+
+
+@pytest.mark.timeout(60)
+def test_ctrl_c_while_the_commands_are_loaded_is_no_traceback() -> None:
+    """`python -v` tells which modules it has loaded, so that the signal comes in the midst of them."""
+    program = [sys.executable, "-v", "-c", "from scalesets.cli.app import main; main()", "--version"]
+    process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    loaded = next(line for line in process.stderr if "import 'typer" in line)
+    process.send_signal(signal.SIGINT)
+    printed, told = process.communicate(timeout=20)
+
+    assert loaded
+    assert process.returncode == 130
+    assert printed == ""
+    assert "Traceback" not in told

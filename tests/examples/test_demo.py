@@ -135,17 +135,34 @@ def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "when", "flags"),
+    [
+        (signal.SIGINT, "etcd, kube-apiserver", ()),
+        (signal.SIGINT, "kubectl apply", ("--keep",)),
+        (signal.SIGINT, "RollingForward", ()),
+        (signal.SIGTERM, "kubectl apply", ("--keep",)),
+        (signal.SIGHUP, "etcd, kube-apiserver", ()),
+    ],
+)
+def test_an_interrupt_is_told_in_a_line_and_leaves_nothing(
+    control_plane: Any, tmp_path: Path, number: signal.Signals, when: str, flags: tuple[str, ...]
+) -> None:
     """Also when it was to be kept: what was not finished is not kept."""
-    told = tmp_path / "told"
+    told, temporary = tmp_path / "told", tmp_path / "temporary"
+    temporary.mkdir()
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
     with told.open("w") as output:
-        demo = subprocess.Popen([*DEMO, "--keep"], cwd=tmp_path, stdout=output, stderr=output)
+        demo = subprocess.Popen([*DEMO, *flags], cwd=tmp_path, stdout=output, stderr=output, env=environment)
     layout = Layout(tmp_path / ".local")
     deadline = time.monotonic() + 60
-    while "kubectl apply" not in told.read_text():
+    while when not in told.read_text():
         assert demo.poll() is None and time.monotonic() < deadline, told.read_text()
         time.sleep(0.05)
-    demo.send_signal(signal.SIGINT)
+    demo.send_signal(number)
     assert demo.wait(timeout=30) == 130
+    assert told.read_text().splitlines()[-1] == "interrupted: all that the demo started has been ended"
+    assert "Traceback" not in told.read_text()
+    assert list(temporary.iterdir()) == []
     assert not layout.state.exists()
     assert not layout.kubeconfig.exists()

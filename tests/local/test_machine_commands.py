@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from scalesets.cli.app import app
+from scalesets.cli.commands import app
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.machines import steering
 from scalesets.local.machines.faults import Mode, Steering

@@ -86,7 +86,7 @@ def kubectl_plugin() -> None:
 
 def candidates_for_kubectl(words: list[str]) -> list[str]:
     """Candidates for the last of the words, with their descriptions after a tab, and the directive."""
-    from scalesets.cli.app import app
+    from scalesets.cli.commands import app
 
     # typer's completion for fish has the very form that kubectl wants; it is driven by the environment.
     typed = " ".join(["scalesets", *(shlex.quote(word) if word else "" for word in words)])

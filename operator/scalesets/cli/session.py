@@ -36,14 +36,16 @@ def run(work: Callable[[Cluster], Awaitable[T]], *, kubeconfig: str, context: st
 
 
 @contextmanager
-def errors_in_words() -> Iterator[None]:
-    """Turn what goes wrong into a line and an exit code."""
+def errors_in_words(*, interrupted: str = "") -> Iterator[None]:
+    """Turn what goes wrong into a line and an exit code; ``interrupted`` is the line after Ctrl-C, if one is needed."""
     try:
         yield
     except CommandError as error:
         say_error(error)
         raise typer.Exit(error.exit_code) from error
     except KeyboardInterrupt as interrupt:
+        if interrupted:
+            say(interrupted)
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
+import signal
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -29,11 +30,13 @@ def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where what is kept lies.", file_okay=False)] = DIRECTORY,
 ) -> None:
     """Start a control plane and the operator, roll out a good image, then a broken one, and check what happened."""
-    from scalesets.local.binaries import find_binaries
-    from scalesets.local.errors import LocalError
-    from scalesets.local.progress import progress_for
+    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does, and leaves nothing either
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    with errors_in_words(interrupted="interrupted: all that the demo started has been ended"):
+        from scalesets.local.binaries import find_binaries
+        from scalesets.local.errors import LocalError
+        from scalesets.local.progress import progress_for
 
-    with errors_in_words():
         try:
             binaries = find_binaries(progress_for(output.stdout()))
             asyncio.run(_play(directory if keep else None, binaries))
@@ -61,9 +64,9 @@ async def _play(directory: Path | None, binaries: Mapping[str, Path]) -> None:
                 except CommandError:
                     show.note(f"the operator's log ends so:\n{stage.operator_log()}")
                     raise
-                console.print()
-                console.print(show.picture())
                 shown.close()
+                console.print()
+                output.show(show.picture())
                 await _look_back(cluster, SET)
             _look_around(stage.kubeconfig, directory)
     failed = [finding for finding in findings if not finding.holds]
@@ -80,7 +83,7 @@ async def _look_back(cluster: Cluster, name: str) -> None:
     snapshot = await cluster.snapshot(name)
     console = output.stdout()
     console.print()
-    console.print(drawing.render(history.read(snapshot), now=datetime.now(UTC), width=output.bar_width()))
+    output.show(drawing.render(history.read(snapshot), now=datetime.now(UTC), width=output.bar_width()))
     console.print()
 
 
