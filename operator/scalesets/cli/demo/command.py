@@ -30,7 +30,7 @@ def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where what is kept lies.", file_okay=False)] = DIRECTORY,
 ) -> None:
     """Start a control plane and the operator, roll out a good image, then a broken one, and check what happened."""
-    for number in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends it as Ctrl-C does, and leaves nothing either
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that a closed terminal, too, leaves nothing
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     with errors_in_words(interrupted="interrupted: all that the demo started has been ended"):
         from scalesets.local.binaries import find_binaries
