@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from scalesets.cli.commands import app
 from scalesets.local import versions
 from scalesets.local.binaries import find_binaries
 from scalesets.local.binaries.cache import PROGRAMS, Cache, architecture, system
@@ -203,6 +205,17 @@ class TestAssets:
         assert found["kube-apiserver"] == own
         assert found["kubectl"] != other
         assert f"{other} is 1.20.1, not {minor}: passed over" in mirror.said
+
+
+def test_fetch_fills_the_cache_and_says_where_each_program_lies(mirror: Mirror, cache: Cache) -> None:
+    mirror.publish_all()
+
+    result = CliRunner().invoke(app, ["local", "fetch"])
+
+    assert result.exit_code == 0, result.output
+    for program in PROGRAMS:
+        assert f"{program}: {cache.path(program)}" in result.stdout.splitlines()
+        assert cache.path(program).is_file()
 
 
 class TestCache:

@@ -74,6 +74,18 @@ def up(
 
 
 @app.command()
+def fetch() -> None:
+    """Download or build the programs that aren't in the cache yet; `up`, `demo` and the tests do so by themselves."""
+    from scalesets.local.binaries import find_binaries
+    from scalesets.local.progress import progress_for
+
+    with _local_errors_in_words():
+        found = find_binaries(progress_for(output.stderr()))
+        for program, path in sorted(found.items()):
+            output.stdout().print(f"{program}: {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def down(directory: Directory = _DIRECTORY) -> None:
     """End what `up` started there, and wait until it is gone."""
     from scalesets.local.controlplane import stop_in
