@@ -26,9 +26,17 @@ __all__ = ["LISTED", "FoulError", "Referee", "Violation"]
 LISTED = "LISTED"
 """Event type of an object that was there when the referee came: what led to it isn't judged."""
 
+OPERATOR = "scalesets.dev/scaleset-operator"
+"""Who reports the operator's Events."""
+
 
 class FoulError(AssertionError):
     """Invariants were broken; the message has all of them and the timeline."""
+
+
+def _reporter(event: Json) -> str:
+    """Who posted an Event, in either of its APIs."""
+    return event.get("reportingController") or event.get("reportingComponent") or ""
 
 
 class Referee:
@@ -55,7 +63,7 @@ class Referee:
         meta = obj["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
         first_look = event_type == LISTED
-        if not first_look:
+        if not first_look and not (kind == "Event" and _reporter(obj) != OPERATOR):
             self._changes.append((at, f"{kind} {key[1]} {event_type}"))
         match kind:
             case "ScaleSet":

@@ -767,6 +767,16 @@ def test_i9_a_change_in_a_quiet_cluster() -> None:
     assert history.broken == {"I9"}
 
 
+@pytest.mark.parametrize(("reporter", "broken"), [("scalesets.dev/scaleset-operator", {"I9"}), ("scheduler", set())])
+def test_i9_counts_the_events_of_the_operator_only(reporter: str, broken: set[str]) -> None:
+    history = History()
+    since = history.now
+    event = {"metadata": {"namespace": "apps", "name": "web.1"}, "reportingComponent": reporter}
+    history.referee.see("Event", "ADDED", event, history.now)
+    history.referee.quiet_between(since, history.now)
+    assert history.broken == broken
+
+
 # -- the report --------------------------------------------------------------------------------------------------------
 
 
