@@ -101,6 +101,11 @@ def test_the_version_is_told(scalesets: Run) -> None:
         ["update-instances", "web", "web-1", "--all"],
         ["approve", "web"],
         ["start", "web", "--timeout", "soon"],
+        ["start", "web", "--timeout", "5m"],
+        ["status", ""],
+        ["status", "web/1"],
+        ["status", "deployment/web"],
+        ["status", "web frontend"],
     ],
     ids=" ".join,
 )
@@ -109,6 +114,23 @@ def test_wrong_usage_is_exit_code_2(scalesets: Run, arguments: list[str]) -> Non
 
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+def test_a_wrong_word_is_told_with_the_right_ones(scalesets: Run) -> None:
+    told = scalesets("status", "web", "-o", "xml").stderr
+
+    assert "'xml' is not one of 'wide', 'json'" in told
+    assert "Value error" not in told
+
+
+@pytest.mark.parametrize("name", ["web", "vmss/web", "scaleset/web", "scaleset.scalesets.dev/web"])
+def test_a_set_is_named_as_kubectl_names_it(
+    scalesets: Run, tmp_path: Path, api_server: tuple[str, list[tuple[str, str]]], name: str
+) -> None:
+    result = scalesets("status", name, "--kubeconfig", a_kubeconfig(tmp_path, api_server[0]))
+
+    assert result.exit_code == 0
+    assert any(path.endswith("/namespaces/team-a/scalesets/web") for path, _ in api_server[1])
 
 
 def test_wrong_usage_names_the_mend(scalesets: Run) -> None:

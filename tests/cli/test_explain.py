@@ -124,7 +124,15 @@ def test_too_many_unhealthy_names_them_and_the_way_out() -> None:
 
     assert "5 of 20 instances (25%) are unhealthy, the limit is 20%" in found.message
     assert "web-1, web-3, web-5, web-7 and web-9" in found.message
-    assert "scalesets update-instances web 1 3 5 7 9" in found.cure
+    assert "scalesets update-instances web 1,3,5,7,9" in found.cure
+
+
+def test_the_sick_that_are_on_the_newest_version_need_another() -> None:
+    """`update-instances` would do nothing to them."""
+    cure = blocking(a_set().on(NEW).unhealthy(1, 3, 5, 7, 9).around(an_image(OLD, NEW)))["TooManyUnhealthy"].cure
+
+    assert "publish a newer version" in cure
+    assert "update-instances" not in cure
 
 
 def test_as_many_as_the_limit_allows_block_nothing() -> None:

@@ -90,6 +90,7 @@ def test_timeouts(given: str, limit: float) -> None:
         (["3"], ["web-3"]),
         (["0-2,7"], ["web-0", "web-1", "web-2", "web-7"]),
         (["7", "web-0", "0"], ["web-0", "web-7"]),
+        (["web-1,web-3,5"], ["web-1", "web-3", "web-5"]),
     ],
 )
 def test_which_instances_are_meant(given: list[str], names: list[str]) -> None:
@@ -97,7 +98,18 @@ def test_which_instances_are_meant(given: list[str], names: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "exit_code"), [("db-3", ExitCode.USAGE), ("web-03", ExitCode.USAGE), ("8", ExitCode.NOT_FOUND)]
+    ("given", "exit_code"),
+    [
+        ("db-3", ExitCode.USAGE),
+        ("web-03", ExitCode.USAGE),
+        ("8", ExitCode.NOT_FOUND),
+        ("5-9", ExitCode.NOT_FOUND),
+        ("0-999999999", ExitCode.NOT_FOUND),  # told without counting so far
+        ("3-1", ExitCode.USAGE),  # as an empty set it would mean all instances
+        ("", ExitCode.USAGE),
+        ("1,", ExitCode.USAGE),
+        ("3-", ExitCode.USAGE),
+    ],
 )
 def test_which_are_not(given: str, exit_code: ExitCode) -> None:
     with pytest.raises(CommandError) as refused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cli import golden
-from cli.scenes import NEW, NOW, OLD, OLD_MODEL, Scene, a_set, an_image
+from cli.scenes import NEW, NOW, OLD, OLD_MODEL, Scene, a_set, an_image, before
 from scalesets.cli.errors import CommandError
 from scalesets.cli.render import plan as drawing
 from scalesets.cli.surroundings import Surroundings, engine_view
@@ -74,6 +74,37 @@ def test_a_deferred_upgrade_waits_for_approval() -> None:
     scene.spec["upgradePolicy"]["automaticOSUpgradePolicy"]["osRollingUpgradeDeferral"] = True
 
     assert "scalesets approve web --all" in planned(scene.around(an_image(OLD, NEW))).blocked
+
+
+def test_what_the_platform_would_not_begin_by_itself_is_said() -> None:
+    tried = a_set().on(OLD)
+    tried.status["lastOSUpgrade"] = {
+        "name": "web-os-1",
+        "version": NEW,
+        "outcome": "Faulted",
+        "code": "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade",
+        "completedTime": before(minutes=12),
+        "model": tried.status["currentModel"],
+    }
+    off = a_set().on(OLD)
+    off.spec["upgradePolicy"]["automaticOSUpgradePolicy"]["enableAutomaticOSUpgrade"] = False
+
+    assert "it failed here" in planned(tried.around(an_image(OLD, NEW))).blocked
+    assert planned(tried.around(an_image(OLD, NEW)), by=StartedBy.USER).blocked == ""
+    assert "automatic OS image upgrades are off; scalesets start web" in planned(off.around(an_image(OLD, NEW))).blocked
+
+
+@pytest.mark.requirement("O20")
+@pytest.mark.parametrize(
+    ("mode", "words"), [("Manual", "update-instances web --all"), ("Automatic", "replaced at once")]
+)
+def test_a_model_begins_by_itself_in_batches_only_in_rolling_mode(mode: str, words: str) -> None:
+    scene, old = a_changed_model()
+    scene.spec["upgradePolicy"]["mode"] = mode
+
+    view = planned(scene.around(an_image(NEW), old_model=old), MODEL_TYPE)
+
+    assert words in view.blocked
 
 
 @pytest.mark.requirement("O24")

@@ -41,6 +41,8 @@ def start(
 ) -> None:
     """Start an OS image upgrade by hand: all instances to the latest version, now, without automatic roll-back."""
 
+    _timeout_of_wait(wait, timeout)
+
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
         version = text(snapshot.scale_set, "spec.imageReference.version", "latest")
@@ -65,6 +67,7 @@ def update_instances(
 ) -> None:
     """Bring instances to the set's current model, in batches; named ones also when too many are unhealthy."""
     _some_or_all(instances, all_instances, "update-instances", name)
+    _timeout_of_wait(wait, timeout)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
@@ -91,6 +94,8 @@ def cancel(
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
     """Cancel the running upgrade: it stops at the end of its current batch."""
+
+    _timeout_of_wait(wait, timeout)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
@@ -143,6 +148,12 @@ def _some_or_all(instances: list[str] | None, all_instances: bool, command: str,
         mend = f"{hint(command, name, f'{name}-0', f'{name}-1')}, or --all"
         what = "either instances or --all, not both" if instances else "no instances named"
         say_error(wrong_usage(what, mend=mend))
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def _timeout_of_wait(wait: bool, timeout: timedelta) -> None:
+    if timeout and not wait:
+        say_error(wrong_usage("--timeout is how long --wait waits", mend="add --wait"))
         raise typer.Exit(ExitCode.USAGE)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from scalesets.cli import act, local, look, operator
 from scalesets.cli.demo import command as demo
@@ -23,8 +24,22 @@ LOOKING: tuple[Callable[..., None], ...] = (
 ACTING: tuple[Callable[..., None], ...] = (act.start, act.cancel, act.update_instances, act.approve)
 RUNNING = "Run it"
 
+
+class Commands(TyperGroup):
+    """All commands; what is wrong with an argument is said without the name of the exception that found it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the one that is named."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as bad:
+            bad.message = bad.message.removeprefix("Value error, ")
+            raise
+
+
 app = typer.Typer(
     name="scalesets",
+    cls=Commands,
     epilog=EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode="rich",

@@ -54,7 +54,8 @@ async def load(where: Where) -> Access:
     paths = [path for path in where.paths if path.exists()]
     shown = ", ".join(str(path) for path in where.paths)
     if not paths:
-        raise unreachable(f"no kubeconfig at {shown}", mend=f"set KUBECONFIG{_local()} or give --kubeconfig FILE")
+        mend = "give another FILE" if where.kubeconfig else f"set KUBECONFIG{_local()} or give --kubeconfig FILE"
+        raise unreachable(f"no kubeconfig at {shown}", mend=mend)
     known = contexts(where)
     if where.context and where.context not in known:
         mend = f"there are: {', '.join(known)}" if known else "it names no contexts at all"

@@ -104,7 +104,11 @@ def history(
 def images(
     name: Annotated[
         str,
-        typer.Argument(help="A scale set: its image in its location; default: all.", autocompletion=completion.sets),
+        typer.Argument(
+            help="A scale set: its image in its location; default: all.",
+            autocompletion=completion.sets,
+            callback=options.set_name_or_none,
+        ),
     ] = "",
     location: Annotated[str, typer.Option("--location", "-l", help="Only as they stand in this location.")] = "",
     publisher: Annotated[str, typer.Option("--publisher", help="Only of this publisher.")] = "",

@@ -11,6 +11,8 @@ import typer
 from scalesets.cli import completion
 from scalesets.cli.output import Output
 
+_KINDS = frozenset({"vmss", "scaleset", "scalesets", "scaleset.scalesets.dev", "scalesets.scalesets.dev"})
+_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
@@ -27,7 +29,23 @@ def duration(given: str | timedelta) -> timedelta:
     return timedelta(hours=int(hours or 0), minutes=int(minutes or 0), seconds=float(seconds or 0))
 
 
-SetName = Annotated[str, typer.Argument(metavar="NAME", help="The scale set.", autocompletion=completion.sets)]
+def set_name(given: str) -> str:
+    """The name of a scale set, also as kubectl prints it: ``scaleset.scalesets.dev/web``, ``vmss/web``."""
+    kind, _, name = given.rpartition("/")
+    if (kind and kind not in _KINDS) or _NAME.fullmatch(name) is None:
+        raise typer.BadParameter(f"{given!r} is no name of a scale set")
+    return name
+
+
+def set_name_or_none(given: str) -> str:
+    """The same where it may be left out."""
+    return given and set_name(given)
+
+
+SetName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The scale set.", autocompletion=completion.sets, callback=set_name),
+]
 Instances = Annotated[
     list[str] | None,
     typer.Argument(

@@ -34,7 +34,8 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
         grid.add_row(str(batch.number), *place, str(len(batch.instances)), names)
     parts.append(grid)
     if view.blocked:
-        parts.append(Text(f"It would not go on now: {view.blocked}", style="yellow"))
+        held = "It would not go on now" if view.upgrade else "It does not begin by itself now"
+        parts.append(Text(f"{held}: {view.blocked}", style="yellow"))
     return Group(*parts, *_left_out(view))
 
 

@@ -47,6 +47,8 @@ def line(view: StatusView) -> str:
 def outcome(upgrade: UpgradeView, *, set_name: str) -> Text:
     """How an upgrade ended, and where to look when it ended badly."""
     settled = f"{upgrade.successful} done, {upgrade.failed} failed, {upgrade.pending} not touched"
+    if upgrade.code == "Completed" and not upgrade.successful + upgrade.failed + upgrade.pending:
+        settled = "there was nothing to do"
     took = words.span(upgrade.completed - upgrade.started) if upgrade.completed and upgrade.started else ""
     told = Text.assemble(upgrade.name, " ", word(upgrade.code), f": {settled}{f', in {took}' if took else ''}")
     if upgrade.error:

@@ -17,9 +17,9 @@ from scalesets.cli.program import hint
 from scalesets.cli.surroundings import Surroundings, engine_view
 from scalesets.cli.views import budgets, cures, images, status, upgrades
 from scalesets.engine import census as counting
-from scalesets.engine import checks, eligibility, rolling, scopes, versions
+from scalesets.engine import checks, eligibility, ordinals, rolling, scopes, versions
 from scalesets.engine.census import Census
-from scalesets.engine.view import Ordinals, SetView, UpgradeMode, UpgradeType
+from scalesets.engine.view import Ordinals, SetView, StartedBy, Upgrade, UpgradeMode, UpgradeType
 from scalesets.kube import references
 from scalesets.kube.names import ANNOTATION_PROTECT
 
@@ -252,9 +252,21 @@ def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
     if checks.whole_set(census, policy, code=checks.BEFORE, ignored=census.unhealthy - sick) is None:
         yield Finding(Weight.NOTE, "SomeUnhealthy", f"{told}: {listed}", hint("instances", view.name))
         return
-    numbers = " ".join(str(o) for o in sorted(sick)[:5])
-    cure = f"heal them, raise maxUnhealthyInstancePercent, or {hint('update-instances', view.name, numbers)}"
+    cure = f"heal them, raise maxUnhealthyInstancePercent, or {_bring_up_to_date(view, census, sick, sight.now)}"
     yield Finding(Weight.BLOCKS, "TooManyUnhealthy", f"{told}: {listed}; no batch begins", cure)
+
+
+def _bring_up_to_date(view: SetView, census: Census, sick: Ordinals, now: datetime) -> str:
+    """The named cure (docs/adr/0008), where it would change anything."""
+    status = scopes.begin(
+        view,
+        Upgrade("", "", now, UpgradeType.MODEL, StartedBy.USER, instances=tuple(names(view.name, sick))),
+        census,
+        now,
+    )
+    if status.scope:
+        return hint("update-instances", view.name, ordinals.render(status.scope))
+    return "publish a newer version: they are on the newest that may be used"
 
 
 def instances_left_out(sight: Sight) -> Iterator[Finding]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from scalesets.cli.errors import CommandError
 from scalesets.cli.program import hint
-from scalesets.engine import batches, checks, rolling, scopes
+from scalesets.engine import batches, checks, rolling, scopes, start
 from scalesets.engine import census as counting
 from scalesets.engine.batches import Choice
 from scalesets.engine.census import Census
@@ -19,6 +19,7 @@ from scalesets.engine.view import (
     SetView,
     StartedBy,
     Upgrade,
+    UpgradeMode,
     UpgradeStatus,
     UpgradeType,
 )
@@ -81,7 +82,10 @@ def hypothetical(
     if status.code.final:
         mend = hint("explain", view.name)
         raise CommandError(f"nothing to plan: {status.error} ({status.error_code})", mend=mend)
-    return _plan(view, upgrade, status, now)
+    made = _plan(view, upgrade, status, now)
+    if started_by is StartedBy.USER or made.blocked or not made.instances:
+        return made
+    return replace(made, blocked=_not_by_itself(view, kind, now))
 
 
 def next_type(view: SetView, now: datetime) -> UpgradeType:
@@ -154,6 +158,17 @@ def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime)
         rolls_back=rolling.rolls_back(view, upgrade),
         blocked=_blocked(view, upgrade, census, policy, pending) if pending else "",
     )
+
+
+def _not_by_itself(view: SetView, kind: UpgradeType, now: datetime) -> str:
+    """Why the platform would not begin it now, in words."""
+    if kind is UpgradeType.OS_IMAGE and not view.os_policy.enabled:
+        return f"automatic OS image upgrades are off; {hint('start', view.name)} begins one by hand"
+    if kind is UpgradeType.MODEL and view.mode is UpgradeMode.MANUAL:
+        return f"in mode Manual {hint('update-instances', view.name, '--all')} begins it"
+    if kind is UpgradeType.MODEL and view.mode is UpgradeMode.AUTOMATIC:
+        return "in mode Automatic all instances are replaced at once, without batches"
+    return start.choose(view, counting.take(view, now), now).message
 
 
 def _why(view: SetView, ordinal: int) -> str:
