@@ -9,7 +9,7 @@ from cli.scenes import NEW, NEWER, NOW, OLD, OLD_MODEL, a_budget, a_set, an_imag
 from scalesets.cli.render import explain as drawing
 from scalesets.cli.surroundings import Surroundings
 from scalesets.cli.views import explain
-from scalesets.cli.views.explain import Finding, Weight
+from scalesets.cli.views.findings import Finding, Weight
 
 
 def findings(around: Surroundings) -> dict[str, Finding]:

@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from scalesets.cli import words
-from scalesets.cli.views.explain import ExplainView, Weight
+from scalesets.cli.views.explain import ExplainView
+from scalesets.cli.views.findings import Weight
 
 # Marks that also exist in ASCII; the colours only underline them.
 MARKS = {
