@@ -29,7 +29,8 @@ Words = tuple[str, str]
 """A reason in CamelCase and a message."""
 
 EXTENSION_NOT_FOUND = "ExtensionNotFound"
-"""The one problem of a model that others mend: every other asks for another spec."""
+MENDED_BY_OTHERS = (EXTENSION_NOT_FOUND, TroubleKind.ZONES_UNKNOWN.value, TroubleKind.MODEL_NOT_STORED.value)
+"""The problems of a model that pass without another spec."""
 
 
 def describe(
@@ -106,7 +107,7 @@ def _why_unresolved(view: SetView, now: datetime) -> Words:
 def _stalled(view: SetView, work: Words | None) -> Words | None:
     """Why only a change of this object lets it go on; what others have to provide is Reconciling."""
     if view.model is None and view.model_problem[0]:
-        return None if view.model_problem[0] == EXTENSION_NOT_FOUND else view.model_problem
+        return None if view.model_problem[0] in MENDED_BY_OTHERS else view.model_problem
     last = view.status.last_model_upgrade
     if last is not None and is_model_blocked(view) and view.mode is UpgradeMode.ROLLING:
         if last.outcome is Code.CANCELLED:

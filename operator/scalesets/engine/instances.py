@@ -26,6 +26,7 @@ PENDING_MARK = "scalesets.dev/pending-os-upgrade"
 _OF_ONE = (
     TroubleKind.NAME_CONFLICT,
     TroubleKind.CLAIM_CONFLICT,
+    TroubleKind.CLAIM_NOT_ADOPTED,
     TroubleKind.QUOTA,
     TroubleKind.CREATE_FAILED,
     TroubleKind.IMAGE_MISSING,

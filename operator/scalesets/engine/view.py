@@ -385,10 +385,16 @@ class TroubleKind(Enum):
     PREFLIGHT = "ExternalResources"  # a secret or config map that the model names is missing or expired
     NAME_CONFLICT = "NameConflict"  # a foreign pod has the name
     CLAIM_CONFLICT = "ClaimConflict"  # a foreign claim has the name
+    CLAIM_NOT_ADOPTED = "ClaimNotAdopted"  # it may not become the set's own
     CLAIM_NOT_EXPANDED = "ClaimNotExpanded"  # its storage class can't expand it
     QUOTA = "QuotaExceeded"
     CREATE_FAILED = "CreateFailed"
     IMAGE_MISSING = "ImageNotFound"  # no image is known for the version that the instance has
+    UPGRADE_NAME_CONFLICT = "UpgradeNameConflict"  # another's RollingUpgrade has the name
+    WRITE_REFUSED = "WriteRefused"  # the server doesn't store what was decided
+    ZONES_UNKNOWN = "ZonesUnknown"  # nodes can't be read: nobody knows whether they back the set's zones
+    MODEL_REFUSED = "ModelRefused"  # no ControllerRevision can hold it: another spec is needed
+    MODEL_NOT_STORED = "ModelNotStored"  # not now
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from scalesets.engine.view import Model, ModelExtension, SetView
+from scalesets.engine.view import Model, ModelExtension, SetView, TroubleKind
 from scalesets.kube import canonical, gojson, references
 from scalesets.kube.memo import Memo
 from scalesets.kube.names import CUSTOM_DATA, LABEL_MODEL, LABEL_SET, OS, Raw, owner_reference
@@ -36,7 +36,8 @@ EXTENSION_NOT_FOUND = "ExtensionNotFound"
 EXTENSION_ORDER = "ExtensionOrder"
 NAME_TAKEN = "NameTaken"
 NO_OS_CONTAINER = "NoOSContainer"
-PROBLEMS = frozenset({EXTENSION_NOT_FOUND, EXTENSION_ORDER, NAME_TAKEN, NO_OS_CONTAINER})
+NOT_STORED = (TroubleKind.ZONES_UNKNOWN.value, TroubleKind.MODEL_REFUSED.value, TroubleKind.MODEL_NOT_STORED.value)
+PROBLEMS = frozenset({EXTENSION_NOT_FOUND, EXTENSION_ORDER, NAME_TAKEN, NO_OS_CONTAINER, *NOT_STORED})
 """Reasons for which a set has no model."""
 TELLING = frozenset({"Ready", "Reconciling", "Stalled"})
 """The conditions in which they stand."""
@@ -200,8 +201,14 @@ def prune(revisions: Iterable[Raw], used: Collection[str]) -> tuple[str, ...]:
 
 
 def adoption_patch(scaleset: Raw, revision: Raw) -> dict[str, Any]:
-    """A merge patch that makes the set the owner of a revision that has none (after ``--cascade=orphan``)."""
-    return {"metadata": {"uid": revision["metadata"]["uid"], "ownerReferences": [owner_reference(scaleset)]}}
+    """A merge patch that makes the set the owner of a revision that has none (after ``--cascade=orphan``); a Conflict
+    if it changed since.
+    """
+    metadata = revision["metadata"]
+    owners = [*(metadata.get("ownerReferences") or ()), owner_reference(scaleset)]
+    return {
+        "metadata": {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"], "ownerReferences": owners}
+    }
 
 
 def _found(revision: Raw) -> Resolution:

@@ -33,6 +33,7 @@ _OF_ONE = (
     TroubleKind.CREATE_FAILED,
     TroubleKind.NAME_CONFLICT,
     TroubleKind.CLAIM_CONFLICT,
+    TroubleKind.CLAIM_NOT_ADOPTED,
     TroubleKind.IMAGE_MISSING,
 )
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Action, Decision, Write, WriteSetStatus, WriteUpgradeStatus
@@ -24,12 +23,13 @@ from scalesets.kube.cache import Store
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
-from scalesets.kube.kinds import EXTENSIONS, IMAGES, NODES, REVISIONS, UPGRADES, Kind
-from scalesets.kube.names import FINALIZER, LABEL_NODE_ZONE, Raw
+from scalesets.kube.groundwork import Groundwork, without_model
+from scalesets.kube.kinds import EXTENSIONS, IMAGES, REVISIONS, UPGRADES, Kind
+from scalesets.kube.names import FINALIZER, Raw
 from scalesets.kube.performer import Performer, held_back
 from scalesets.kube.queue import Again
 from scalesets.kube.recorder import Recorder
-from scalesets.kube.seen import Key, Seen
+from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import Memory, Topic, Work, World
 from scalesets.kube.writes import Result, Writer
@@ -62,6 +62,7 @@ class Reconciler:
         self._settings = settings
         self._recorder = recorder
         self._again = again
+        self._groundwork = Groundwork(cluster, world)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._writer = Writer(cluster, world, settings, recorder)
         self.pool: ActionPool[Context] = ActionPool(
@@ -99,7 +100,7 @@ class Reconciler:
             await self._let_go(key)
             return Again(forget=True)
         memory = self._world.memory(seen.scale_set["metadata"]["uid"])
-        if await self._learn_zones(seen, memory) or await self._store_model(seen):
+        if await self._groundwork.lay(seen, memory):
             return Again(at_once=True)
         started, cpu = time.monotonic(), time.thread_time()
         now = utc_now()
@@ -110,6 +111,7 @@ class Reconciler:
         view = views.build(seen, settings=self._settings)
         if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
             view = replace(view, troubles=memory.troubles.all(now))
+        view = without_model(view, memory)
         built = time.monotonic()
         decision = decide(view, now)
         ended = time.monotonic()
@@ -134,13 +136,15 @@ class Reconciler:
             self.pool.want(context.uid, context, (), observed=observed)
             return Again(failed=True)
         self.pool.want(context.uid, context, actions, observed=observed)
+        if result is Result.REFUSED:  # what is stored already is still seen to
+            return Again(failed=True)
         if result is Result.TROUBLE:
             return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         if _begins_batch(context.view, writes) and context.memory.batch_since is None:
             context.memory.batch_since = since
         for event in decision.events:
             self._recorder.tell(context.scale_set, event)
-        if result is Result.STORED:
+        if (later is None and self._writer.passed(context)) or result is Result.STORED:
             return Again(at_once=True, settle=settle)
         if not actions and not context.view.deleting:
             await self._tidy(context)
@@ -193,52 +197,6 @@ class Reconciler:
             await is_still_there(self._cluster, self._world.revisions, REVISIONS, key, metadata["uid"])
         else:
             self._world.revisions.vanished(key, metadata["uid"])
-
-    async def _learn_zones(self, seen: Seen, memory: Memory) -> bool:
-        """Look once whether nodes carry the labels of the set's zones, if its status doesn't know yet."""
-        zones = seen.scale_set["spec"].get("zones")
-        known = (seen.scale_set.get("status") or {}).get("zonesBacked")
-        if not zones or known is not None or memory.zones_backed is not None:
-            return False
-        selector = f"{LABEL_NODE_ZONE} in ({','.join(zones)})"
-        async for nodes, _ in self._cluster.pages(NODES, selector=selector, page=1):
-            memory.zones_backed = bool(nodes)
-            break
-        return True
-
-    async def _store_model(self, seen: Seen) -> bool:
-        """Store the set's model if it is a new one."""
-        if seen.scale_set["metadata"].get("deletionTimestamp"):
-            return False
-        body = models.resolve(seen).create
-        if body is None:
-            return False
-        namespace = seen.scale_set["metadata"]["namespace"]
-        try:
-            raw = await self._cluster.create(REVISIONS, namespace, body)
-        except Refusal as refusal:
-            if refusal.outcome is not Outcome.EXISTS:
-                raise
-            raw = await self._take_over_model(seen, body["metadata"]["name"])
-        self._world.revisions.put(raw)
-        known = self._world.see((namespace, seen.scale_set["metadata"]["name"]), utc_now())
-        if known is not None and models.model_name(body) not in known.revisions:
-            message = f"ControllerRevision {body['metadata']['name']} is on its way out or lost its labels: delete it"
-            raise Refusal(Outcome.CONFLICT, message)
-        return True
-
-    async def _take_over_model(self, seen: Seen, name: str) -> dict[str, Any]:
-        """The model exists already: as its cache entry is late, or because a set of this name left it behind."""
-        metadata = seen.scale_set["metadata"]
-        raw = await self._cluster.get(REVISIONS, metadata["namespace"], name)
-        controllers = [o["uid"] for o in raw["metadata"].get("ownerReferences") or () if o.get("controller")]
-        if not controllers:
-            patch = models.adoption_patch(seen.scale_set, raw)
-            return await self._cluster.patch(REVISIONS, metadata["namespace"], name, patch)
-        if controllers != [metadata["uid"]]:
-            message = f"ControllerRevision {name} belongs to an earlier set of this name; waiting until it is gone"
-            raise Refusal(Outcome.CONFLICT, message)
-        return raw
 
     async def _let_go(self, key: Key) -> None:
         """The set doesn't exist: RollingUpgrades that are being deleted must not wait for it."""

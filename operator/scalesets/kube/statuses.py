@@ -144,6 +144,13 @@ def write_conditions(
     return written
 
 
+def with_condition(obj: Raw, condition: Condition, now: datetime) -> dict[str, Any]:
+    """The object's status as it is stored, but for this condition."""
+    status = obj.get("status") or {}
+    others = [c for c in status.get("conditions") or () if c["type"] != condition.type]
+    return {**status, "conditions": others + write_conditions([condition], status, now, obj["metadata"]["generation"])}
+
+
 def write_time(time: datetime | None) -> str | None:
     """A time as stored, or None."""
     return times.render(time) if time is not None else None

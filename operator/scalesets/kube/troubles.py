@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from scalesets.engine.view import Trouble, TroubleKind
+from scalesets.kube.client import Outcome, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +34,19 @@ BACK_OFFS = {
     TroubleKind.PREFLIGHT: BackOff(timedelta(seconds=10), timedelta(minutes=1)),
     TroubleKind.NAME_CONFLICT: BackOff(timedelta(seconds=1), timedelta(seconds=30)),
     TroubleKind.CLAIM_CONFLICT: BackOff(timedelta(seconds=1), timedelta(seconds=30)),
+    TroubleKind.CLAIM_NOT_ADOPTED: BackOff(timedelta(seconds=30), timedelta(minutes=10)),
     TroubleKind.CLAIM_NOT_EXPANDED: BackOff(timedelta(seconds=30), timedelta(minutes=10)),
     TroubleKind.IMAGE_MISSING: BackOff(timedelta(seconds=1), timedelta(minutes=1)),
     TroubleKind.CREATE_FAILED: BackOff(timedelta(milliseconds=100), timedelta(seconds=30)),
+    TroubleKind.UPGRADE_NAME_CONFLICT: BackOff(timedelta(seconds=1), timedelta(seconds=30)),
+    TroubleKind.WRITE_REFUSED: BackOff(timedelta(minutes=5), timedelta(minutes=5)),  # kept so long: the queue backs off
+    TroubleKind.ZONES_UNKNOWN: BackOff(timedelta(seconds=1), timedelta(minutes=1)),
+    TroubleKind.MODEL_REFUSED: BackOff(timedelta(seconds=10), timedelta(minutes=5)),
+    TroubleKind.MODEL_NOT_STORED: BackOff(timedelta(seconds=1), timedelta(minutes=1)),
 }
+SAID_AFTER = timedelta(seconds=10)
+"""What may pass by itself, a server that is busy or doesn't answer, is said when it has lasted for so long."""
+_PASSING = (Outcome.BUSY, Outcome.NO_ANSWER, Outcome.CONFLICT, Outcome.MISSING, Outcome.EXISTS)
 STALE_AFTER = timedelta(seconds=30)
 """A step that nobody tried again so long after it might have been is no trouble any more."""
 
@@ -55,6 +65,7 @@ class Troubles:
 
     def __init__(self) -> None:
         self._entries: dict[_Where, _Entry] = {}
+        self._failing_since: dict[TroubleKind, datetime] = {}
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -78,6 +89,28 @@ class Troubles:
         until = now + max(BACK_OFFS[kind].after(failures), wait or timedelta(0))
         self._entries[where] = _Entry(message, until, failures)
         return until
+
+    def is_worth_saying(self, kind: TroubleKind, refusal: Refusal, now: datetime) -> bool:
+        """Whether a refused step is trouble already: a verdict at once, anything else when it lasts."""
+        if refusal.outcome is Outcome.FENCED:
+            return False
+        since = self._failing_since.setdefault(kind, now)
+        return refusal.outcome not in _PASSING or now - since >= SAID_AFTER
+
+    def works(self, *kinds: TroubleKind) -> bool:
+        """The steps of these kinds, of the set as a whole, succeeded; whether one was trouble before."""
+        for kind in kinds:
+            self._failing_since.pop(kind, None)
+        before = len(self._entries)
+        self.clear(*kinds)
+        return len(self._entries) < before
+
+    def first(self, *kinds: TroubleKind, held_at: datetime | None = None) -> tuple[TroubleKind, str] | None:
+        """The first of these troubles of the set as a whole, if any (``held_at``: that isn't to be tried again yet)."""
+        for (kind, _, ordinal), entry in self._entries.items():
+            if kind in kinds and ordinal is None and (held_at is None or entry.until > held_at):
+                return kind, entry.message
+        return None
 
     def clear(self, *kinds: TroubleKind, ordinal: int | None = None, model: str | None = None) -> None:
         """The step succeeded: for this instance, or for this model."""

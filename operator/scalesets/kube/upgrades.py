@@ -37,6 +37,8 @@ from scalesets.kube.statuses import (
     write_time,
 )
 
+TARGETS = ("scaleSet", "availabilitySet", "virtualMachine")
+"""The fields of spec that say whose upgrade it is."""
 _CODES = frozenset(code.value for code in Code)
 
 

@@ -62,6 +62,7 @@ class Memory:
     troubles: Troubles = field(default_factory=Troubles)
     within_limit_since: datetime | None = None
     zones_backed: bool | None = None
+    groundwork_generation: int = -1  # the generation for which groundwork.py tried last
     templates: dict[Any, Any] = field(default_factory=dict)
     claims_generation: int = -1  # the generation for which claims were looked over for expansion
     awaited: set[int] = field(default_factory=set)  # members of the running batch that were not Ready when last decided
@@ -189,6 +190,16 @@ class World:
                 self._upgrades_of.setdefault(of_set, {})[key[1]] = after
             elif after is None or after["spec"].get("scaleSet") != name:
                 self._upgrades_of.get(of_set, {}).pop(key[1], None)
+            self._wake_set(of_set)
+        if after is None:
+            self._maybe_upgrade_name_is_free(key)
+
+    def _maybe_upgrade_name_is_free(self, key: Key) -> None:
+        """An upgrade of another set may have had the name of one of ours, ``SET-TYPE-HASH``."""
+        of_set = (key[0], key[1].rsplit("-", 2)[0])
+        scale_set = self.sets.get(of_set)
+        memory = self._memories.get(scale_set["metadata"]["uid"]) if scale_set is not None else None
+        if memory is not None and memory.troubles.works(TroubleKind.UPGRADE_NAME_CONFLICT):
             self._wake_set(of_set)
 
     def _revision_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:

@@ -25,7 +25,7 @@ from scalesets.engine.decision import (
     WriteSetStatus,
     WriteUpgradeStatus,
 )
-from scalesets.engine.view import TroubleKind
+from scalesets.engine.view import Condition, TroubleKind
 from scalesets.kube import preflight, statuses, upgrades
 from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
@@ -49,6 +49,7 @@ class Result(Enum):
     LOOK_AGAIN = "look again"  # what was decided from isn't so any more
     TROUBLE = "trouble"  # remembered as trouble of the set, with a time
     RETRY = "retry"  # the API server is in trouble: back off
+    REFUSED = "refused"  # for good, it seems: remembered as trouble of the set; back off
 
 
 class Writer:
@@ -73,6 +74,10 @@ class Writer:
                 return result
             stored = stored or result is Result.STORED
         return Result.STORED if stored else Result.SAME
+
+    def passed(self, context: Context) -> bool:
+        """All that was decided is stored now; whether something of it was refused before."""
+        return context.memory.troubles.works(TroubleKind.WRITE_REFUSED)
 
 
 class _Run:
@@ -124,7 +129,30 @@ class _Run:
         if refusal.outcome is Outcome.FENCED:
             return Result.RETRY
         log.warning("%s/%s: %s was not stored, tried again later: %s", *self._context.key, name, refusal)
-        return Result.RETRY
+        if not self._context.memory.troubles.is_worth_saying(TroubleKind.WRITE_REFUSED, refusal, utc_now()):
+            return Result.RETRY
+        status_too = isinstance(write, WriteSetStatus) and refusal.outcome is not Outcome.INVALID
+        await self._say(f"{_what(write)}: {refusal.message}", in_status=not status_too)
+        return Result.REFUSED
+
+    async def _say(self, message: str, *, in_status: bool) -> None:
+        """Tell of a refused write now: the decision that would tell in its status may never get as far.
+
+        When the set's own status is what was refused, its last good one may still be taken with the condition.
+        """
+        kind = TroubleKind.WRITE_REFUSED
+        self._context.memory.troubles.note(kind, message, utc_now())
+        self._recorder.tell(self._set, Event(kind.value, message, warning=True))
+        status = statuses.with_condition(self._set, Condition(kind.value, True, kind.value, message), utc_now())
+        if not in_status or statuses.same(status, self._set.get("status")):
+            return
+        version = self._set["metadata"]["resourceVersion"]
+        try:
+            self._set = await self._cluster.write_status(SCALE_SETS, *self._context.key, status, version=version)
+        except Refusal as refusal:
+            log.debug("%s/%s: %s was not told: %s", *self._context.key, kind.value, refusal)
+        else:
+            self._world.sets.put(self._set)
 
     async def _refresh(self, write: Write) -> None:
         upgrade = getattr(write, "name", "")
@@ -152,12 +180,24 @@ class _Run:
         return Result.SAME
 
     async def _create_upgrade(self, write: CreateUpgrade) -> Result:
+        kind, troubles = TroubleKind.UPGRADE_NAME_CONFLICT, self._context.memory.troubles
+        if troubles.first(kind, held_at=utc_now()) is not None:
+            return Result.SAME
         try:
             raw = await self._cluster.create(UPGRADES, self._namespace, upgrades.body(self._set, write))
         except Refusal as refusal:
             if refusal.outcome is not Outcome.EXISTS:
                 raise
             raw = await self._cluster.get(UPGRADES, self._namespace, write.name)
+            if raw["spec"].get("scaleSet") != self._context.view.name:
+                self._world.upgrades.put(raw)
+                message = (
+                    f"RollingUpgrade {write.name} is not of this set but of {_whose(raw)}, and is left alone: "
+                    "delete it, and the upgrade is made"
+                )
+                troubles.note(kind, message, utc_now())
+                return Result.SAME  # the others may go on, and the status says it
+        troubles.works(kind)
         self._stored(raw)
         return Result.STORED
 
@@ -230,6 +270,32 @@ class _Run:
     def _stored(self, raw: dict[str, Any]) -> None:
         self._upgrades[raw["metadata"]["name"]] = raw
         self._world.upgrades.put(raw)
+
+
+def _what(write: Write) -> str:
+    """What a write was to do, in a user's words."""
+    match write:
+        case WriteSetStatus():
+            return "the status was not stored"
+        case WriteUpgradeStatus(name=name):
+            return f"the status of RollingUpgrade {name} was not stored"
+        case CreateUpgrade(name=name):
+            return f"RollingUpgrade {name} was not created"
+        case DeleteUpgrade(name=name):
+            return f"RollingUpgrade {name} was not deleted"
+        case DryRun(ordinal=ordinal):
+            return f"instance {ordinal} could not be tried by a dry run"
+        case Preflight():
+            return "what the model names could not be looked at"
+        case HoldUpgrade(name=name) | ClearApprovals(name=name) | ReleaseUpgrade(name=name):
+            return f"RollingUpgrade {name} was not changed"
+        case _:
+            assert_never(write)
+
+
+def _whose(upgrade: Raw) -> str:
+    spec = upgrade["spec"]
+    return next((f"{field} {spec[field]}" for field in upgrades.TARGETS if spec.get(field)), "nobody")
 
 
 async def read_reference(cluster: Cluster, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
