@@ -246,3 +246,12 @@ def test_after_a_manual_start_too_it_returns_at_its_former_version() -> None:
     world.kill(0)
     world.run()
     assert world.pods[0].release.image_version == "1.0.0"
+
+
+def test_trouble_that_nobody_has_any_more_is_not_told_for_ever() -> None:
+    world = a_set("1.0.0", replicas=5, missing_secrets="Secret team-a/health-keys is missing").publish("1.1.0")
+    world.run(MINUTE)
+    assert world.condition("ExternalResources").message
+    world.os_policy = OFF
+    world.run(timedelta(hours=1))
+    assert not [c for c in world.status.conditions if c.type == "ExternalResources"]

@@ -104,7 +104,7 @@ def _times(view: SetView, census: Census, now: datetime) -> list[datetime | None
     """When time alone changes the picture: a version comes or goes, a trouble ends, a new instance starts to count."""
     grown = view.policy.provisioning_timeout + view.policy.health_timeout
     young = [i.created + grown for i in census.young]
-    ends = [t.until for t in view.troubles if t.until is not None and t.until > now]
+    ends = [t for trouble in view.troubles for t in (trouble.until, trouble.forgotten) if t is not None and t > now]
     model = view.model
     catalogues = [view.images.get(model.image)] if model is not None else []
     catalogues += [view.extensions.get(e.key) for e in model.extensions] if model is not None else []

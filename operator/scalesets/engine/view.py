@@ -399,13 +399,16 @@ class TroubleKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """One kind of trouble, with the server's words. It holds until ``until``, then the step is tried again."""
+    """One kind of trouble, with the server's words. It holds until ``until``, then the step is tried again; when nobody
+    does, it is forgotten at ``forgotten``.
+    """
 
     kind: TroubleKind
     message: str
     ordinals: Ordinals = NONE
     model: str = ""
     until: datetime | None = None
+    forgotten: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

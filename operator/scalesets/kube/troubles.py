@@ -139,7 +139,7 @@ class Troubles:
             return ()
         grouped: dict[tuple[TroubleKind, str], list[tuple[int, _Entry]]] = {}
         for where, entry in list(self._entries.items()):
-            if entry.until + STALE_AFTER < now:
+            if entry.until + STALE_AFTER <= now:
                 del self._entries[where]
                 continue
             kind, model, ordinal = where
@@ -151,6 +151,7 @@ class Troubles:
                 ordinals=frozenset(ordinal for ordinal, _ in found if ordinal >= 0),
                 model=model,
                 until=max(entry.until for _, entry in found),
+                forgotten=min(entry.until for _, entry in found) + STALE_AFTER,
             )
             for (kind, model), found in grouped.items()
         )
