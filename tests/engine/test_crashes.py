@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from engine.watcher import Watcher
+from engine.refereed import Refereed
 from engine.world import World, a_set
 from scalesets.engine.view import Code, RollingPolicy, UpgradeMode
 
@@ -27,8 +27,7 @@ def crash_everywhere(make: object, check: object) -> None:
     total = steps_of(make())  # type: ignore[operator]
     for crash_at in range(total):
         world = make()  # type: ignore[operator]
-        watcher = Watcher(world)
-        world.watchers.append(watcher.look)
+        refereed = Refereed(world)
         done = [0]
         world.watchers.append(lambda _, done=done: done.__setitem__(0, done[0] + 1))
         while done[0] < crash_at:
@@ -42,7 +41,7 @@ def crash_everywhere(make: object, check: object) -> None:
             pod.first_ready = pod.first_ready if pod.ready_at and pod.ready_at <= world.now else None
         world.run()
         check(world)  # type: ignore[operator]
-        assert not watcher.violations, (crash_at, watcher.violations)
+        refereed.check_rest()
 
 
 def test_a_good_upgrade_survives_a_crash_after_any_step() -> None:

@@ -4,6 +4,8 @@ engine's writes.
 ``World.turn()`` asks the engine once and carries the answer out; ``World.run()`` turns until nothing is left to do,
 moving the clock to whatever comes next. A crash is a decision of which only the first steps are carried out, and
 ``World.restart()`` forgets what the operator holds in memory only. Trouble is remembered as the operator does it.
+With ``lag`` the operator sees late what others do to pods. A decision may also be carried out late (``look``,
+``carry_out``): writes are then refused if their object changed meanwhile, as the API server does it.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from engine.lagging import Lagging
 from scalesets.engine import decision as d
 from scalesets.engine.catalogue import PublishedVersion, SeenVersion, for_location, reconcile
 from scalesets.engine.decide import decide
@@ -77,6 +80,20 @@ class Gallery:
     exists: bool = True
 
 
+class ConflictError(Exception):
+    """The object isn't any more what the decision was made from."""
+
+
+@dataclass(slots=True)
+class Decided:
+    """A decision, and the objects as they were when it was made: writes are fenced by them."""
+
+    at: datetime
+    decision: d.Decision
+    scale_set: object
+    upgrades: dict[str, Upgrade]
+
+
 @dataclass
 class World:
     """One scale set and all around it. Tests change the fields and call ``run``."""
@@ -122,6 +139,9 @@ class World:
     losses: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     generation: int = 1
     replicas_owned: bool = True
+    lag: timedelta = timedelta(0)  # fixed from the start
+    conflicts: int = 0
+    _lagging: Lagging | None = None
     _ids: Iterator[int] = field(default_factory=itertools.count)
 
     # -- what users and publishers do ------------------------------------------------------------------------------
@@ -147,6 +167,10 @@ class World:
         """Exclude a version from latest, or include it again."""
         gallery = self.images[IMAGE]
         gallery.published = [replace(p, excluded=excluded) if p.version == version else p for p in gallery.published]
+
+    def withdraw(self, version: str) -> None:
+        """Take a version out of the catalogue."""
+        self.images[IMAGE].published = [p for p in self.published if p.version != version]
 
     def withdraw_extension(self, key: str, version: str) -> None:
         """Take a version of an extension out of the catalogue."""
@@ -223,6 +247,7 @@ class World:
         """The operator starts anew: what it held in memory is gone, or counted from what pods show."""
         self.troubles = Troubles()
         self.within_limit_since = None
+        self._lagging = None
         self.losses = {o: (1, self.now) for o, p in self.pods.items() if p.lost}
         for pod in self.pods.values():
             pod.first_ready = pod.ready_at if pod.is_ready(self.now) else None
@@ -256,7 +281,7 @@ class World:
             models=dict(self.models),
             images=self._catalogues(self.images),
             extensions=self._catalogues(self.extensions),
-            instances={o: self._instance(o, p) for o, p in self.pods.items()},
+            instances=self._instances(),
             claims_deleting=frozenset(self.claims_deleting),
             spare_claims=frozenset(o for o in self.claims if o >= self.replicas),
             delete_claims_when_scaled=self.delete_claims_when_scaled,
@@ -266,6 +291,27 @@ class World:
             fresh_since=self.fresh_since,
             losses=dict(self.losses),
         )
+
+    def _instances(self) -> dict[int, Instance]:
+        stored = {o: self._instance(o, p) for o, p in self.pods.items()}
+        if not self.lag:
+            return stored
+        if self._lagging is None:  # it has just listed them
+            self._lagging = Lagging(self.lag)
+            for ordinal, instance in stored.items():
+                self._lagging.wrote(ordinal, instance)
+        self._lagging.follow(stored, self.now)
+        return self._lagging.seen(self.now)
+
+    def _learn(self, ordinal: int, uid: str = "") -> None:
+        """What the answer to the operator's own write of a pod says is seen at once."""
+        if self._lagging is None:
+            return
+        pod = self.pods.get(ordinal)
+        if pod is None or (uid and pod.uid != uid):
+            self._lagging.vanished(ordinal, uid)
+        else:
+            self._lagging.wrote(ordinal, self._instance(ordinal, pod))
 
     def _catalogues(self, galleries: dict[str, Gallery]) -> dict[str, Catalogue]:
         found = {}
@@ -316,28 +362,51 @@ class World:
         """Decide once and carry it out, or only its first steps. Returns whether anything was done, and when to look
         again.
         """
+        decided = self.look()
+        return self.carry_out(decided, crash_after), decided.decision.look_again
+
+    def look(self) -> Decided:
+        """Decide, and do nothing about it yet."""
         self.live()
         decision = decide(self.view(), self.now)
         if not decision.within_limit:
             self.within_limit_since = None
         elif self.within_limit_since is None:
             self.within_limit_since = self.now
+        return Decided(self.now, decision, self._stamp(), dict(self.upgrades))
+
+    def carry_out(self, decided: Decided, crash_after: int | None = None) -> bool:
+        """Carry a decision out, or only its first steps. Whether there was anything to do."""
+        decision = decided.decision
         left = crash_after if crash_after is not None else 10**9
         writes = [w for w in decision.writes if not self._is_held_back(w)]
         for write in writes:
-            if left <= 0 or not self._write(write):
-                return True, decision.look_again
+            if left <= 0:
+                return True
+            try:
+                stored = self._write(write, decided)
+            except ConflictError:
+                self.conflicts += 1
+                return True
+            if not stored:
+                break  # trouble ends the writes; the actions rest on what was stored before
             left -= 1
             self._tell()
+        else:
+            self.events.extend((self.now, e) for e in decision.events)
+            self.log.extend(f"{self.now:%H:%M:%S} {e.reason}: {e.message}" for e in decision.events)
         for action in decision.actions:
             if left <= 0:
                 break
             self._act(action)
             left -= 1
             self._tell()
-        self.events.extend((self.now, e) for e in decision.events)
-        self.log.extend(f"{self.now:%H:%M:%S} {e.reason}: {e.message}" for e in decision.events)
-        return bool(writes or decision.actions), decision.look_again
+        return bool(writes or decision.actions)
+
+    def _stamp(self) -> object:
+        """What the set's resourceVersion stands for."""
+        spec = (self.uid, self.generation, self.replicas, self.replicas_owned, self.mode, self.policy, self.os_policy)
+        return (spec, self.model, frozenset(self.protected), self.deleting, self.status)
 
     def _is_held_back(self, write: d.Write) -> bool:
         """Counts may wait for the end of the batch, as the executor does it."""
@@ -372,6 +441,8 @@ class World:
         """When pods do something by themselves."""
         for pod in self.pods.values():
             yield from (t for t in (pod.gone_at, pod.ready_at, pod.created + self.boot) if t is not None)
+        if self._lagging is not None:
+            yield from self._lagging.arrivals()
 
     def _tell(self) -> None:
         for watcher in self.watchers:
@@ -379,12 +450,24 @@ class World:
 
     # -- the API server --------------------------------------------------------------------------------------------
 
-    def _write(self, write: d.Write) -> bool:
-        """Store a write; False when that ends the decision."""
+    def _write(self, write: d.Write, decided: Decided) -> bool:
+        """Store a write; False when it is a trial that failed."""
+        name = getattr(write, "name", "")
+        if name and not isinstance(write, d.CreateUpgrade) and self.upgrades.get(name) != decided.upgrades.get(name):
+            raise ConflictError(name)
+        stored = self._store(write, decided)
+        if name in self.upgrades:
+            decided.upgrades[name] = self.upgrades[name]
+        return stored
+
+    def _store(self, write: d.Write, decided: Decided) -> bool:
         match write:
             case d.WriteSetStatus(status):
+                if decided.scale_set != self._stamp():
+                    raise ConflictError("the set")
                 assert status != self.status, "a write that changes nothing"
                 self.status = status
+                decided.scale_set = self._stamp()
                 self.status_writes += 1
             case d.CreateUpgrade(name, kind, started_by):
                 self.upgrades.setdefault(name, Upgrade(name, f"uid-{name}", self.now, kind, started_by, held=True))
@@ -443,9 +526,12 @@ class World:
             case d.CreateInstance(ordinal, release):
                 if ordinal not in self.pods and not self.deleting:
                     self._create(ordinal, release)
+                if ordinal in self.pods:
+                    self._learn(ordinal)
             case d.DeleteInstance(ordinal, uid):
                 if ordinal in self.pods and self.pods[ordinal].uid == uid:
                     self._delete(ordinal)
+                self._learn(ordinal, uid)
             case d.LabelInstance(ordinal, uid, labels, annotations):
                 pod = self.pods.get(ordinal)
                 if pod is not None and pod.uid == uid:
@@ -455,12 +541,15 @@ class World:
                     for key, mark in annotations:
                         assert key == "scalesets.dev/pending-os-upgrade"
                         pod.pending = mark or ""
+                self._learn(ordinal, uid)
             case d.DeleteClaims(ordinal):
-                assert ordinal not in self.pods, "a claim is deleted before its pod is gone"
-                self.claims.pop(ordinal, None)
+                if ordinal >= self.replicas:  # a fresh look says that it is still wanted
+                    assert ordinal not in self.pods, "a claim is deleted before its pod is gone"
+                    self.claims.pop(ordinal, None)
 
     def _create(self, ordinal: int, release: Release) -> None:
-        assert ordinal not in self.claims_deleting
+        if ordinal in self.claims_deleting:
+            return
         if missing := self._missing_image(release):
             self.troubles.note(TroubleKind.IMAGE_MISSING, missing, self.now, ordinal=ordinal)
             return
