@@ -224,6 +224,17 @@ def test_history() -> None:
     golden.check("history", drawing)
 
 
+@pytest.mark.parametrize("width", [80, 30])
+def test_lines_of_a_wide_table_run_on_instead_of_breaking_words(width: int) -> None:
+    drawing = instances_of(mid_batch(), wide=True)
+
+    assert golden.drawn(drawing, width=width) == golden.drawn(drawing, width=200)
+
+
+def test_no_terminal_is_so_narrow_that_a_column_is_lost() -> None:
+    assert "web-17    2" in golden.drawn(instances_of(mid_batch()), width=30)
+
+
 def test_history_wide() -> None:
     drawing = history_drawing.render(history.read(a_history().snapshot()), now=NOW, width=160, wide=True)
     golden.check("history_wide", drawing, width=200)

@@ -92,7 +92,7 @@ class _Display:
         line = drawing.line(view)
         if line != self._said:
             self._said = line
-            self._console.print(Text(f"{snapshot.now:%H:%M:%S} {line}"), soft_wrap=True)
+            self._console.print(Text(f"{snapshot.now.astimezone():%H:%M:%S} {line}"), soft_wrap=True)
 
 
 async def _print_changes(snapshots: AsyncIterator[Snapshot], form: Output) -> None:

@@ -63,7 +63,7 @@ def show(drawing: RenderableType) -> None:
     """Print a drawing."""
     console = stdout()
     if console.is_terminal:
-        console.print(drawing)
+        console.print(drawing, crop=False)
         return
     with console.capture() as captured:
         console.print(drawing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -30,7 +30,7 @@ def _table(upgrades: Sequence[UpgradeView], now: datetime, *, wide: bool, took: 
     grid = table(
         "NAME", *(["TYPE"] if wide else []), "STATUS", "BY", "TARGET", "DONE", "FAILED", *(["BACK"] if back else []),
         *(["PENDING", "BATCHES", "STARTED", "COMPLETED"] if wide else []), "AGE", *(["TOOK"] if took else []),
-        right=("DONE", "FAILED", "BACK", "PENDING", "BATCHES"),
+        right=("DONE", "FAILED", "BACK", "PENDING", "BATCHES"), wide=wide,
     )  # fmt: skip
     for u in upgrades:
         total = u.successful + u.failed + u.in_progress + u.pending
@@ -63,4 +63,4 @@ def _trouble(upgrade: UpgradeView) -> Text:
 
 
 def _time(time: datetime | None) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S") if time else "-"
+    return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if time else "-"

@@ -30,7 +30,7 @@ def _versions(image: ImageView, now: datetime, wide: bool) -> RenderableType:
     located = any(v.location for v in image.versions)
     noted = any(_notes(v, now) for v in image.versions)
     headings = ["VERSION", *(["LOCATION"] if located else []), "STATE", "PUBLISHED"]
-    grid = table(*headings, *(["END OF LIFE"] if wide else []), *(["NOTE"] if noted else []))
+    grid = table(*headings, *(["END OF LIFE"] if wide else []), *(["NOTE"] if noted else []), wide=wide)
     for v in image.versions:
         grid.add_row(
             v.version,

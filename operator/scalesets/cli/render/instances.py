@@ -22,7 +22,7 @@ def render(instances: Sequence[InstanceView], *, now: datetime, wide: bool = Fal
     notes = [_note(i, wide) for i in instances]
     headings = ["INSTANCE", *(["ZONE"] if zoned else []), "DOMAIN", "VERSION", *(["MODEL"] if models else [])]
     headings += ["STATUS", "AGE", *(["RESTARTS", "IP", "NODE", "EXTENSIONS"] if wide else [])]
-    grid = table(*headings, *(["NOTE"] if any(notes) else []), right=("RESTARTS",), whole=headings[1:])
+    grid = table(*headings, *(["NOTE"] if any(notes) else []), right=("RESTARTS",), whole=headings[1:], wide=wide)
     for i, note in zip(instances, notes, strict=True):
         row: list[RenderableType] = [
             i.name,

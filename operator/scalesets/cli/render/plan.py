@@ -27,7 +27,7 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
         return Group(title, Text(left), *_left_out(view))
     parts: list[RenderableType] = [title, Text(_sentence(view)), Text()]
     zoned = any(batch.zone for batch in view.batches)
-    grid = table("BATCH", *(["ZONE"] if zoned else []), "DOMAIN", "COUNT", "INSTANCES", right=("COUNT",))
+    grid = table("BATCH", *(["ZONE"] if zoned else []), "DOMAIN", "COUNT", "INSTANCES", right=("COUNT",), wide=wide)
     for batch in view.batches:
         names = ", ".join(batch.instances) if wide else words.listing(batch.instances, limit=NAMES)
         place = [*([batch.zone or "all"] if zoned else []), str(batch.update_domain)]

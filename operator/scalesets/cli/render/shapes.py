@@ -13,6 +13,7 @@ from rich.text import Text
 
 from scalesets.cli.views.instances import Standing
 
+LONGEST_LINE = 1000
 WIDEST = 100  # bars don't grow beyond a terminal of this width
 
 STYLES = {
@@ -51,12 +52,25 @@ def word(value: str) -> Text:
     return Text(value, style=WORD_STYLES.get(value, "bold red" if value else ""))
 
 
-def table(*headings: str, right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+class Rows(Table):
+    """A table that never breaks a word: where there is no room, or ``wide``, its lines run on as kubectl's do."""
+
+    wide = False
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        needed = Measurement.get(console, options.update(max_width=LONGEST_LINE), self)
+        if self.wide or needed.minimum > options.max_width:
+            options = options.update(width=needed.maximum)
+        yield from super().__rich_console__(console, options)
+
+
+def table(*headings: str, right: Sequence[str] = (), whole: Sequence[str] = (), wide: bool = False) -> Table:
     """A table without lines, as kubectl's; headings in capitals, those in ``right`` over columns of numbers.
 
-    Where a terminal is too narrow, columns are folded, never cut; those in ``whole`` last.
+    Where a terminal is too narrow, columns are folded, those in ``whole`` last; in a ``wide`` table none is.
     """
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
+    made = Rows(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", collapse_padding=True)
+    made.wide = wide
     for heading in headings:
         justify: Literal["left", "right"] = "right" if heading in right else "left"
         made.add_column(heading, justify=justify, overflow="fold", no_wrap=heading in whole)

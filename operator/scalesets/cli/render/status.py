@@ -36,8 +36,9 @@ def line(view: StatusView) -> str:
     upgrade, progress = view.upgrade, view.progress
     if upgrade is None or progress is None:
         now = f", {view.waiting_for[0].what}" if view.waiting_for else ""
+        last = f", {view.last.name} {view.last.outcome}" if view.last is not None and view.last.name else ""
         version = f"version {view.version or '-'}"
-        return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, {version}{now}"
+        return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, {version}{last}{now}"
     batch = f", batch {_batch_number(view, upgrade)}" if upgrade.batch else ""
     waits = f", waits for {view.waiting_for[0].what}" if view.waiting_for else ""
     counts = f"{progress.done} of {progress.total} done, {progress.failed} failed"
