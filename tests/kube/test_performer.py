@@ -24,6 +24,7 @@ from scalesets.kube.world import World
 
 KEY = (objects.NAMESPACE, "web")
 SET_PATH = f"/apis/scalesets.dev/v1alpha1/namespaces/{objects.NAMESPACE}/scalesets/web"
+PODS_PATH = f"/api/v1/namespaces/{objects.NAMESPACE}/pods"
 POD_PATH = f"/api/v1/namespaces/{objects.NAMESPACE}/pods/web-0"
 
 
@@ -208,7 +209,72 @@ async def test_a_claim_that_may_not_be_adopted_is_said_and_holds_nothing_else_up
     context = with_claims_left_behind(it)
     it.answers[f"PATCH {CLAIMS_PATH}/data-web-0"] = (403, "Forbidden", "a policy says no")
     await performer.disks.follow(context)
-    assert it.troubles() == {TroubleKind.CLAIM_NOT_EXPANDED: "a policy says no"}
+    assert it.troubles() == {
+        TroubleKind.CLAIM_NOT_ADOPTED: "claim data-web-0 can't be taken over: a policy says no",
+    }
+
+
+def with_claim_template(it: Scene, **spec: Any) -> Context:
+    """The set has a data disk."""
+    metadata = {**it.scale_set["metadata"], "resourceVersion": "999999"}
+    template = {"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+    it.scale_set = {
+        **it.scale_set,
+        "metadata": metadata,
+        "spec": {**it.scale_set["spec"], "volumeClaimTemplates": [template], **spec},
+    }
+    it.answers[f"GET {SET_PATH}"] = it.scale_set
+    it.world.sets.put(it.scale_set)
+    return it.context()
+
+
+def a_creation(context: Context, ordinal: int = 0) -> CreateInstance:
+    model = context.view.model
+    assert model is not None
+    return CreateInstance(ordinal, Release("1.0.0", model.name))
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [
+        ((403, "Forbidden", "exceeded quota: q, requested: requests.storage=2Gi"), TroubleKind.QUOTA),
+        ((403, "Forbidden", "a policy says no"), TroubleKind.CREATE_FAILED),
+        ((422, "Invalid", "spec.accessModes: Required value"), TroubleKind.CREATE_FAILED),
+    ],
+)
+async def test_a_claim_that_may_not_be_made_is_said_and_no_pod_is_made(
+    scene: tuple[Scene, Performer], refusal: tuple[int, str, str], kind: TroubleKind
+) -> None:
+    it, performer = scene
+    context = with_claim_template(it)
+    it.answers[f"POST {CLAIMS_PATH}"] = refusal
+    await performer.perform(context, a_creation(context))
+    assert it.troubles() == {kind: f"claim data-web-0: {refusal[2]}"}
+    assert not [asked for asked in it.asked if asked == f"POST {PODS_PATH}"]
+
+
+async def test_an_instance_whose_claim_may_not_be_adopted_says_so_and_waits(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    context = with_claim_template(it)
+    claim = a_claim(0, set_uid="older")
+    it.world.claims.store.put(claim)
+    path = f"{CLAIMS_PATH}/data-web-0"
+    it.answers |= {f"GET {path}": claim, f"PATCH {path}": (403, "Forbidden", "a policy says no")}
+    await performer.perform(context, a_creation(context))
+    assert it.troubles() == {TroubleKind.CLAIM_NOT_ADOPTED: "claim data-web-0 can't be taken over: a policy says no"}
+    assert f"POST {PODS_PATH}" not in it.asked
+
+
+async def test_a_claim_that_may_not_grow_is_said_by_name(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    claim = a_claim(0)
+    it.world.claims.store.put({**claim, "spec": {"resources": {"requests": {"storage": "1Gi"}}}})
+    context = with_claim_template(it)
+    it.answers[f"PATCH {CLAIMS_PATH}/data-web-0"] = (403, "Forbidden", "the class must support resize")
+    assert await performer.disks.follow(context), "the next decision is to know"
+    assert it.troubles() == {TroubleKind.CLAIM_NOT_EXPANDED: "claim data-web-0: the class must support resize"}
+    assert not await performer.disks.follow(context)
+    assert it.asked.count(f"PATCH {CLAIMS_PATH}/data-web-0") == 1, "not again before its time"
 
 
 async def test_a_bug_in_one_action_backs_off(scene: tuple[Scene, Performer], monkeypatch: pytest.MonkeyPatch) -> None:

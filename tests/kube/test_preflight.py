@@ -129,12 +129,16 @@ async def test_an_extensions_secrets_are_among_them():
     )
     extension = an_extension("health", protectedSettingsFrom={"secretRef": {"name": "keys"}})
 
-    report = await check(a_set(extensions=[extension]), extensions=[published], pull_secrets=["registry"])
+    report = await check(
+        a_set(extensions=[extension]),
+        extensions=[published],
+        pull_secrets=[("registry", "imagePullSecrets of GalleryImage ubuntu")],
+    )
 
     assert report.problems == [
         "Secret token is missing (container health)",
         "Secret keys is missing (extension health)",
-        "Secret registry is missing (imagePullSecrets)",
+        "Secret registry is missing (imagePullSecrets of GalleryImage ubuntu)",
     ]
 
 

@@ -10,8 +10,8 @@ import kube_objects as objects
 import pytest
 from looking import CORE, KEY, OURS, SET_STATUS, Looking
 
-from scalesets.engine.decision import CreateUpgrade, Decision, DryRun, WriteSetStatus, WriteUpgradeStatus
-from scalesets.engine.view import Code, Release, SetStatus, SetView, Target, UpgradeStatus, UpgradeType
+from scalesets.engine.decision import CreateUpgrade, Decision, DryRun, Preflight, WriteSetStatus, WriteUpgradeStatus
+from scalesets.engine.view import Code, Release, SetStatus, SetView, Target, TroubleKind, UpgradeStatus, UpgradeType
 from scalesets.kube import reconciler
 
 INVALID = (422, "Invalid", 'status.batches: Invalid value: "x"')
@@ -105,6 +105,23 @@ async def test_a_webhook_that_stays_down_is_said_though_the_decision_gets_no_fur
     assert it.condition("WriteRefused")["message"] == f"{words}: {WEBHOOK_DOWN[2]}"
     assert it.events() == ["WriteRefused"]
     assert it.asked[path] == 2, "no loop: the queue backs off"
+
+
+async def test_the_secrets_that_pull_the_images_are_looked_at_before_a_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = Looking()
+    it.world.images.put(objects.an_image(imagePullSecrets=[{"name": "registry"}]))
+    it.world.extensions.put(objects.a_published_extension("health", imagePullSecrets=[{"name": "extensions"}]))
+    it.put(objects.a_set(replicas=0, extensions=[objects.an_extension("health")]))
+    it.there[f"{CORE}/secrets/extensions"] = objects.stored({"metadata": {"name": "extensions"}})
+    async with it.begun(monkeypatch):
+        await it.settle()
+        decided(monkeypatch, Preflight(it.scale_set["status"]["currentModel"]))
+        await it.look()
+    found = it.world.memory("set-uid").troubles.first(TroubleKind.PREFLIGHT)
+    assert found is not None
+    assert found[1] == "Secret registry is missing (imagePullSecrets of GalleryImage ubuntu)"
 
 
 async def test_a_foreign_upgrade_of_the_name_is_not_taken_for_ours(

@@ -7,7 +7,7 @@ Duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +66,16 @@ def images_of(seen: Seen, model: Model, release: Release) -> Images | str:
         containers.append((extension.name, found))
         secrets += _pull_secrets(obj)
     return Images(tuple(containers), tuple(dict.fromkeys(secrets)))
+
+
+def pull_secrets(seen: Seen, model: Model) -> Iterator[tuple[str, str]]:
+    """The Secrets of the set's namespace by which a model's images are pulled, each with the object that names it."""
+    image = references.find_image(model.image, seen.images, seen.catalog_namespace)
+    extensions = (references.find_extension(e.key, seen.extensions) for e in model.extensions)
+    for obj in (image, *extensions):
+        if obj is not None:
+            where = f"imagePullSecrets of {obj['kind']} {obj['metadata']['name']}"
+            yield from ((secret, where) for secret in _pull_secrets(obj))
 
 
 def describe(

@@ -214,7 +214,7 @@ def _owners(scaleset: Raw, others: Iterable[Raw] = ()) -> list[dict[str, Any]]:
 
 def _ours(seen: Seen) -> Iterator[Claim]:
     uid = seen.scale_set["metadata"]["uid"]
-    for of_instance in seen.claims.values():
+    for _, of_instance in sorted(seen.claims.items()):
         for claim in of_instance.values():
             if claim.set_uid == uid and not claim.deleting:
                 yield claim

@@ -8,12 +8,13 @@ goes, by UID, only after its pod.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from scalesets.engine.view import TroubleKind
 from scalesets.kube import claims
 from scalesets.kube.afresh import is_still_there
-from scalesets.kube.claims import Judgement
+from scalesets.kube.claims import Claim, Judgement
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
@@ -22,6 +23,9 @@ from scalesets.kube.world import World
 
 _VERDICTS = (Outcome.INVALID, Outcome.FORBIDDEN, Outcome.QUOTA)
 """Refusals that the same request will meet again: said, and nothing else waits for it."""
+
+_OF_ALL = (TroubleKind.CLAIM_NOT_ADOPTED, TroubleKind.CLAIM_NOT_EXPANDED)
+"""The troubles of claims that hold no instance up."""
 
 
 class Unusable(Exception):  # noqa: N818
@@ -79,29 +83,48 @@ class Disks:
                 if answer.get("kind") == CLAIMS.kind:
                     self._world.claims.store.put(answer)
 
-    async def follow(self, context: Context) -> None:
-        """Bring existing claims to what the set says now, size and owner; once per generation unless it fails."""
-        generation = context.scale_set["metadata"]["generation"]
-        if context.memory.claims_generation == generation or not context.scale_set["spec"].get("volumeClaimTemplates"):
-            return
+    async def follow(self, context: Context) -> bool:
+        """Bring existing claims to what the set says now, size and owner; once per generation unless it fails.
+
+        Whether there is news of trouble for the next decision.
+        """
+        memory, generation = context.memory, context.scale_set["metadata"]["generation"]
+        if memory.claims_generation == generation or not context.scale_set["spec"].get("volumeClaimTemplates"):
+            return False
+        now = utc_now()
+        if memory.claims_tried == generation and memory.troubles.first(*_OF_ALL, held_at=now) is not None:
+            return False
         if not await context.is_still_there(self._cluster, self._world):
-            return
-        refused = await self._adopt_left_behind(context)
-        for claim, patch in (*claims.retention_patches(context.seen), *claims.expansions(context.seen)):
+            return False
+        memory.claims_tried = generation
+        before = [memory.troubles.first(kind) for kind in _OF_ALL]
+        refused = {
+            TroubleKind.CLAIM_NOT_ADOPTED: await self._adopt_left_behind(context)
+            + await self._patch(claims.retention_patches(context.seen)),
+            TroubleKind.CLAIM_NOT_EXPANDED: await self._patch(claims.expansions(context.seen)),
+        }
+        for kind, words in refused.items():
+            if words:
+                memory.troubles.note(kind, words[0], now)
+            else:
+                memory.troubles.clear(kind)
+        if not any(refused.values()):
+            memory.claims_generation = generation
+        return before != [memory.troubles.first(kind) for kind in _OF_ALL]
+
+    async def _patch(self, patches: Iterable[tuple[Claim, dict[str, Any]]]) -> list[str]:
+        """Patch claims; what was refused, in words."""
+        refused: list[str] = []
+        for claim, patch in patches:
             try:
                 answer = await self._cluster.patch(CLAIMS, claim.namespace, claim.name, patch)
             except Refusal as refusal:
                 if refusal.outcome not in _VERDICTS:
                     raise
-                refused.append(refusal.message)
+                refused.append(f"claim {claim.name}: {refusal.message}")
             else:
                 self._world.claims.store.put(answer)
-        kind = TroubleKind.CLAIM_NOT_EXPANDED
-        if refused:
-            context.memory.troubles.note(kind, refused[0], utc_now())
-        else:
-            context.memory.troubles.clear(kind)
-            context.memory.claims_generation = generation
+        return refused
 
     async def _adopt_left_behind(self, context: Context) -> list[str]:
         """Take what an earlier set of this name left, also where the pods were adopted as they are; what was refused.
@@ -109,18 +132,15 @@ class Disks:
         Only the disks of instances that the set has: others it would take for scaled in, and delete if it may.
         """
         refused: list[str] = []
-        for ordinal, of_instance in list(self._world.claims.of_set(context.key).items()):
+        for ordinal, of_instance in sorted(self._world.claims.of_set(context.key).items()):
             for claim in list(of_instance.values()):
                 if claim.set_uid == context.uid or claim.deleting or ordinal >= context.view.replicas:
                     continue
                 try:
                     await self._take(context, claim.name)
-                except Unusable:
-                    continue  # said when an instance needs it
-                except Refusal as refusal:
-                    if refusal.outcome not in _VERDICTS:
-                        raise
-                    refused.append(refusal.message)
+                except Unusable as unusable:
+                    if unusable.kind is TroubleKind.CLAIM_NOT_ADOPTED:  # others are said when an instance needs it
+                        refused.append(unusable.message)
         return refused
 
     async def _create(self, context: Context, body: dict[str, Any]) -> bool:
@@ -130,7 +150,10 @@ class Disks:
         except Refusal as refusal:
             if refusal.outcome is Outcome.EXISTS:
                 return False
-            raise
+            if refusal.outcome not in _VERDICTS:
+                raise
+            kind = TroubleKind.QUOTA if refusal.outcome is Outcome.QUOTA else TroubleKind.CREATE_FAILED
+            raise Unusable(kind, f"claim {body['metadata']['name']}: {refusal.message}") from refusal
         self._world.claims.store.put(answer)
         return True
 
@@ -140,7 +163,14 @@ class Disks:
         self._world.claims.store.put(raw)
         judgement = claims.judge(context.scale_set, raw)
         if judgement is Judgement.ADOPT:
-            answer = await self._cluster.patch(CLAIMS, context.key[0], name, claims.adopt_patch(context.scale_set, raw))
+            patch = claims.adopt_patch(context.scale_set, raw)
+            try:
+                answer = await self._cluster.patch(CLAIMS, context.key[0], name, patch)
+            except Refusal as refusal:
+                if refusal.outcome not in _VERDICTS:
+                    raise
+                message = f"claim {name} can't be taken over: {refusal.message}"
+                raise Unusable(TroubleKind.CLAIM_NOT_ADOPTED, message) from refusal
             self._world.claims.store.put(answer)
         elif judgement is Judgement.DELETING:
             raise Unusable(

@@ -66,13 +66,13 @@ async def check(
     get: Get,
     read_secrets: bool,
     now: datetime,
-    pull_secrets: Iterable[str] = (),
+    pull_secrets: Iterable[tuple[str, str]] = (),
 ) -> Report:
-    """Look at all that the model names, each object once."""
+    """Look at all that the model names, each object once; ``pull_secrets`` are those of its images, and who says so."""
     report = Report()
     namespace: str = scaleset["metadata"]["namespace"]
     grouped: dict[tuple[str, str], list[Reference]] = {}
-    pulls = (Reference(SECRET, name, "imagePullSecrets") for name in pull_secrets)
+    pulls = (Reference(SECRET, name, where) for name, where in pull_secrets)
     for reference in (*named(revision["data"]), *pulls):
         grouped.setdefault((reference.kind, reference.name), []).append(reference)
     for (kind, name), references in grouped.items():

@@ -146,8 +146,8 @@ class Reconciler:
             self._recorder.tell(context.scale_set, event)
         if (later is None and self._writer.passed(context)) or result is Result.STORED:
             return Again(at_once=True, settle=settle)
-        if not actions and not context.view.deleting:
-            await self._tidy(context)
+        if not actions and not context.view.deleting and await self._tidy(context):
+            return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         times = [t for t in (decision.look_again, held) if t is not None]
         after = min(((t - utc_now()).total_seconds() for t in times), default=None)
         if later is not None:
@@ -175,16 +175,20 @@ class Reconciler:
         if parts:
             log.info("%s/%s: %s", *context.key, " → ".join(parts))
 
-    async def _tidy(self, context: Context) -> None:
-        """What can wait until nothing else is to be done: claims to expand, models that nothing uses."""
-        await self._performer.disks.follow(context)
+    async def _tidy(self, context: Context) -> bool:
+        """What can wait until nothing else is to be done: claims to expand, models that nothing uses.
+
+        Whether there is news of trouble.
+        """
+        news = await self._performer.disks.follow(context)
         if context.view.status.current_upgrade:
-            return
+            return news
         used = models.in_use(context.view)
         for name in models.prune(context.seen.revisions.values(), used):
             raw = self._world.revisions.get((context.key[0], name))
             if raw is not None:
                 await self._delete_revision(raw)
+        return news
 
     async def _delete_revision(self, raw: Raw) -> None:
         metadata = raw["metadata"]

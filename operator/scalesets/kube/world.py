@@ -65,6 +65,7 @@ class Memory:
     groundwork_generation: int = -1  # the generation for which groundwork.py tried last
     templates: dict[Any, Any] = field(default_factory=dict)
     claims_generation: int = -1  # the generation for which claims were looked over for expansion
+    claims_tried: int = -1  # the one for which that was tried last
     awaited: set[int] = field(default_factory=set)  # members of the running batch that were not Ready when last decided
     retries: dict[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> failures in a row, not before
     batch_since: float | None = None  # when the event came that let the next batch begin (for stats.py)

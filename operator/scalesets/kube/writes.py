@@ -26,7 +26,7 @@ from scalesets.engine.decision import (
     WriteUpgradeStatus,
 )
 from scalesets.engine.view import Condition, TroubleKind
-from scalesets.kube import preflight, statuses, upgrades
+from scalesets.kube import catalogues, preflight, statuses, upgrades
 from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
@@ -256,8 +256,14 @@ class _Run:
 
         troubles = self._context.memory.troubles
         revision = self._context.seen.revisions[write.model]
+        model = self._context.view.models[write.model]
         report = await preflight.check(
-            self._set, revision, get=get, read_secrets=self._settings.read_secrets, now=utc_now()
+            self._set,
+            revision,
+            get=get,
+            read_secrets=self._settings.read_secrets,
+            now=utc_now(),
+            pull_secrets=catalogues.pull_secrets(self._context.seen, model),
         )
         if report.problems:
             troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now())
