@@ -9,11 +9,13 @@ import pytest
 from engine.world import IMAGE, MINUTE, SECOND, World, a_set, in_batch
 from scalesets.engine import checks, scopes
 from scalesets.engine.view import (
+    Batch,
     Code,
     Model,
     ModelExtension,
     OSUpgradePolicy,
     RollingPolicy,
+    Upgrade,
     UpgradeMode,
     UpgradeType,
 )
@@ -255,3 +257,29 @@ def test_trouble_that_nobody_has_any_more_is_not_told_for_ever() -> None:
     world.os_policy = OFF
     world.run(timedelta(hours=1))
     assert not [c for c in world.status.conditions if c.type == "ExternalResources"]
+
+
+def test_a_failed_instance_with_a_dying_claim_is_left_up_and_said_so() -> None:
+    world = a_set("1.0.0", replicas=10, bad={"1.1.0"}).publish("1.1.0")
+    world.run(until=lambda w: w.on("1.1.0") == {0, 5})
+    world.delete_claim(5)
+    world.run()
+    status = world.status_of()
+    assert world.on("1.1.0") == {5} and status.roll_back_failed == 1
+    assert "web-5 was left up: a claim of it is being deleted" in status.roll_back_error
+
+
+def test_an_adopted_pod_that_never_ends_returns_at_its_former_version_too() -> None:
+    world = a_set("1.0.0", replicas=9, update_domains=9)
+    world.kill(6, at_once=False)
+    world.hang(6)
+    world.recreate(orphans=True)
+    world.publish("1.1.0").run(until=lambda w: any(6 in b.failed for u in w.upgrades.values() for b in batches_of(u)))
+    world.run(until=in_batch(8))
+    world.kill(6)
+    world.run(until=lambda w: 6 in w.pods)
+    assert world.pods[6].release.image_version == "1.0.0"
+
+
+def batches_of(upgrade: Upgrade) -> tuple[Batch, ...]:
+    return upgrade.status.batches if upgrade.status is not None else ()

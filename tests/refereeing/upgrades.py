@@ -267,7 +267,7 @@ class Upgrades:
         back = frozenset().union(*(b.rolled_back for b in upgrade.batches.values()))
         for ordinal, batch in sorted(last.items()):
             instance = state.instances.get(ordinal)
-            if instance is None or ordinal >= state.replicas(at)[0]:
+            if instance is None or ordinal >= state.replicas(at)[0] or self._loses_data(upgrade, instance):
                 continue
             origin = batch.origins.get(ordinal, Origin())
             stuck = instance.going and ordinal in batch.failed  # its pod never ended: it comes back as what it was
@@ -287,6 +287,11 @@ class Upgrades:
                 name = f"{upgrade.set_name}-{ordinal}"
                 words = f"{name} ended on {instance.version} (model {instance.model}), but {why}"
                 self._book.say("I5", at, words, name)
+
+    def _loses_data(self, upgrade: Upgrade, instance: Instance) -> bool:
+        """Whether a claim of it is being deleted: it must not be taken down, wherever it belongs."""
+        claims = [self._book.claims.get((upgrade.namespace, name), {}) for name in instance.claims]
+        return any("deletionTimestamp" in claim.get("metadata", {}) for claim in claims)
 
     def _judge_roll_backs(self, upgrade: Upgrade, at: datetime) -> None:
         failed = frozenset().union(*(b.failed for b in upgrade.batches.values()))

@@ -43,7 +43,7 @@ def decide(view: SetView, now: datetime) -> Decision:
     writes: list[Write] = [trial] if trial else []  # first: a refused template ends the decision unsaid
     writes.extend(begin.writes)
     if after != stored:
-        writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after)))
+        writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after, judged=step.record)))
     if step.status is not None and view.current_upgrade is not None:
         held = view.current_upgrade
         writes.append(WriteUpgradeStatus(held.name, held.uid, step.status))

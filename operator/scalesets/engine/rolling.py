@@ -103,7 +103,7 @@ def _work(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census
     return replace(
         following,
         status=following.status or after,
-        events=(words.batch_judged(view, upgrade, work.batch), *following.events),
+        events=(words.batch_judged(view, upgrade, work.batch, status.scope), *following.events),
         members=so_far.members,
         record=work.record,
     )

@@ -92,11 +92,13 @@ def compute(
     return replace(counted, conditions=tuple(_dated(c, view.status, now) for c in found))
 
 
-def is_urgent(before: SetStatus, after: SetStatus) -> bool:
-    """Whether more changed than what may wait: counts, new instances' entries in the record, words of progress."""
+def is_urgent(before: SetStatus, after: SetStatus, *, judged: Collection[int]) -> bool:
+    """Whether more changed than what may wait: counts, words of progress, new instances' entries in the record. Those
+    who were ``judged`` don't wait: nobody knows later where they belong.
+    """
     record = after.record
     if record is not before.record:
-        record = {o: r for o, r in record.items() if o in before.record}
+        record = {o: r for o, r in record.items() if o in before.record or o in judged}
     return _lasting(before) != replace(_lasting(after), record=record)
 
 

@@ -30,8 +30,8 @@ def waits_for_approval(upgrade: Upgrade, status: UpgradeStatus) -> Event:
     return Event(scopes.WAITING_FOR_APPROVAL, f"{upgrade.name}: {_aim(upgrade, status)} waits for approval")
 
 
-def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch) -> Event:
-    """A batch is over: who is where."""
+def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch, scope: Ordinals) -> Event:
+    """A batch is over: who is where, of those that weren't scaled in meanwhile."""
     where = f"zone {batch.zone}, " if batch.zone else ""
     text = f"{upgrade.name}: batch {batch.number} ({where}update domain {batch.update_domain}) "
     parts = [
@@ -41,8 +41,8 @@ def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch) -> Event:
         (batch.failed - batch.rolled_back, "failed"),
     ]
     reason = "BatchSucceeded" if batch.outcome is BatchOutcome.SUCCEEDED else "BatchFailed"
-    told = "; ".join(f"{instances(view, some)} {how}" for some, how in parts if some)
-    return Event(reason, text + told, warning=bool(batch.failed))
+    told = "; ".join(f"{instances(view, some & scope)} {how}" for some, how in parts if some & scope)
+    return Event(reason, text + (told or "has nobody left"), warning=bool(batch.failed))
 
 
 def putting_back(view: SetView, upgrade: Upgrade, some: Ordinals) -> Event:
@@ -66,6 +66,8 @@ def roll_back_error(view: SetView, batch: Batch) -> str:
             why = "could not be created again"
         elif instance.deleting_since is not None:
             why = "is still terminating"
+        elif ordinal in view.claims_deleting:
+            why = "was left up: a claim of it is being deleted"
         else:
             why = instance.failure or "is still unhealthy"
         parts.append(f"{view.instance_name(ordinal)} {why}")
