@@ -132,6 +132,7 @@ class World:
     events: list[tuple[datetime, d.Event]] = field(default_factory=list)
     log: list[str] = field(default_factory=list)
     watchers: list[Callable[[World], None]] = field(default_factory=list)
+    tellers: list[Callable[[d.Decision], None]] = field(default_factory=list)
     writes: int = 0
     status_writes: int = 0
     within_limit_since: datetime | None = START
@@ -378,6 +379,8 @@ class World:
     def carry_out(self, decided: Decided, crash_after: int | None = None) -> bool:
         """Carry a decision out, or only its first steps. Whether there was anything to do."""
         decision = decided.decision
+        for teller in self.tellers:
+            teller(decision)
         left = crash_after if crash_after is not None else 10**9
         writes = [w for w in decision.writes if not self._is_held_back(w)]
         for write in writes:
