@@ -196,7 +196,9 @@ def test_start_behind_another_says_so_and_prints_json(site: Site) -> None:
     site.create(running())
 
     assert "It begins when web-os-1 has ended" in site.scalesets("start", "web").stderr
-    assert site.json("start", "web")["kind"] == "RollingUpgrade"
+    created = site.json("start", "web")
+    assert created["kind"] == "RollingUpgrade"
+    assert "managedFields" not in created["metadata"]
 
 
 def test_start_warns_of_a_pinned_version(site: Site) -> None:

@@ -109,7 +109,7 @@ def cancel(
             quiet = form in (Output.JSON, Output.YAML)
             cancelled = await following.wait(cluster, name, name_of(chosen), limit=timeout, quiet=quiet)
         if form in (Output.JSON, Output.YAML):
-            output.emit(cancelled, form, lambda *_: "")
+            _emit(cancelled, form)
         elif wait:
             following.tell_outcome(upgrades.read(cancelled), set_name=name)
 
@@ -135,7 +135,7 @@ def approve(
         version = upgrades.read(deferred).target
         approved = await _retried(lambda: _approve(cluster, name_of(deferred), members))
         if form in (Output.JSON, Output.YAML):
-            output.emit(approved, form, lambda *_: "")
+            _emit(approved, form)
             return
         who = "all instances" if "*" in members else words.listing(members)
         _say_done(approved, f" approved: {who} may go to {version}")
@@ -191,7 +191,7 @@ async def _created(
     if wait:
         created = await following.wait(cluster, snapshot.name, name_of(created), limit=limit, quiet=data)
     if data:
-        output.emit(created, form, lambda *_: "")
+        _emit(created, form)
     elif wait:
         following.tell_outcome(upgrades.read(created), set_name=snapshot.name)
     if wait and text(created, "status.runningStatus.code") != "Completed":
@@ -261,6 +261,12 @@ async def _retried(write: Callable[[], Awaitable[Obj]]) -> Obj:
         except ConflictError:
             continue
     return await write()
+
+
+def _emit(upgrade: Obj, form: Output | None) -> None:
+    """The object as kubectl prints it: without who manages which field."""
+    metadata = {key: value for key, value in upgrade["metadata"].items() if key != "managedFields"}
+    output.emit({**upgrade, "metadata": metadata}, form, lambda *_: "")
 
 
 def _say_done(upgrade: Obj, what: str) -> None:

@@ -100,7 +100,7 @@ def _upgrade(view: StatusView, upgrade: UpgradeView, width: int) -> list[Rendera
         about += f" {source}{upgrade.target_version}"
     elif upgrade.target_model:
         about += f" to {upgrade.target_model}"
-    lines: list[RenderableType] = [title, Text(f"{about}, started by {upgrade.started_by}, {start} ago")]
+    lines: list[RenderableType] = [title, Text(f"{about}, by {upgrade.started_by}, {start} ago")]
     if view.progress is not None and view.progress.total:
         lines.append(_bar(view.progress, width))
     if upgrade.batch is not None:
