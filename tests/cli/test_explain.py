@@ -58,6 +58,7 @@ def test_no_operator_has_ever_run() -> None:
     found = blocking(scene.around(an_image(NEW), lease=None))["NoOperator"]
 
     assert "no operator has ever led here" in found.message
+    assert "UpToDate" not in findings(scene.around(an_image(NEW), lease=None))  # there is no instance yet
     assert "scalesets operator" in found.cure
 
 

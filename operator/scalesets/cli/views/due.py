@@ -43,7 +43,7 @@ def is_due(sight: Sight) -> Iterator[Finding]:
     """Whether instances are behind, and if so what the operator says it waits for."""
     view, model = sight.view, sight.view.model
     newest = versions.latest(view.images.get(model.image), sight.now) if model is not None else None
-    if model is None or newest is None or model.version != "latest":
+    if model is None or newest is None or model.version != "latest" or not sight.census.releases:
         return
     place = f" in {view.location}" if view.location else ""
     behind = [
