@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from scalesets.kube.fleet import Claims, Matter, Pods
 from scalesets.kube.seen import Key
 
@@ -166,3 +168,17 @@ def test_claims_are_found_by_set_ordinal_and_template() -> None:
     assert claims.of_set(("team", "web"))[3]["data"].uid == "d"
     claims.store.gone(a_claim(6, uid="d"))
     assert claims.of_set(("team", "web")) == {}
+
+
+def test_a_pod_that_can_t_be_read_stops_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """The watch would end with the exception, and the operator with the watch, again and again."""
+    fleet = Fleet()
+    fleet.see(1)
+    fleet.see(0, ready=NOW)
+    known = fleet.pods.instances("set-uid")[0]
+    strange = a_pod(0, 100)
+    strange["metadata"]["creationTimestamp"] = "0001-01-01T00:00:00+99:99"
+    fleet.pods.store.put(strange)
+    assert fleet.pods.instances("set-uid")[0] == known, "as it was read last"
+    assert "pod team/web-0 can't be read" in caplog.text
+    assert 1 in fleet.pods.instances("set-uid")

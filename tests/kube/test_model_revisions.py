@@ -35,7 +35,7 @@ from scalesets.engine.view import (
     UpgradeStatus,
     UpgradeType,
 )
-from scalesets.kube import models
+from scalesets.kube import models, times
 from scalesets.kube.names import LABEL_MODEL
 
 HEALTH, MONITOR = a_published_extension("health", reportsApplicationHealth=True), a_published_extension("monitor")
@@ -410,3 +410,10 @@ def a_view():
         )
 
     return make
+
+
+def test_a_probe_may_ask_for_more_than_times_reach():
+    """Two 32-bit numbers, multiplied."""
+    probe = {"httpGet": {"port": 8080}, "periodSeconds": 2**31 - 1, "successThreshold": 2**31 - 1}
+    scaleset = a_set(template=a_template(readinessProbe=probe))
+    assert models.to_engine(a_revision(scaleset)).probe_delay == times.LONGEST

@@ -284,3 +284,15 @@ def test_a_label_patch_names_the_uid_and_takes_annotations_off():
         }
     }
     assert pods.label_patch("pod-1") == {"metadata": {"uid": "pod-1"}}
+
+
+def test_a_pod_may_ask_for_a_longer_grace_period_than_times_reach():
+    """The API server takes any 64-bit number."""
+    forever = 2**62
+    living = instance(a_pod(spec={"terminationGracePeriodSeconds": forever}))
+    metadata = {"deletionTimestamp": at(5), "deletionGracePeriodSeconds": forever}
+    dying = instance(a_pod(metadata=metadata), now=NOW)
+    later = instance(a_pod(metadata=metadata), previous=dying, now=NOW + timedelta(minutes=1))
+
+    assert living.grace == dying.grace == times.LONGEST
+    assert dying.deleting_since == later.deleting_since == NOW

@@ -6,6 +6,7 @@ to be adopted. The store tells of each change; only what can change a decision w
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,8 @@ from scalesets.kube.seen import Key
 
 LOSSES_FORGOTTEN_AFTER = timedelta(minutes=10)
 """An instance that was Ready for so long begins a new row of losses (docs/rules.md, "Trouble")."""
+
+log = logging.getLogger(__name__)
 
 _NONE: Mapping[Any, Any] = {}
 Wake = Callable[[Key], None]
@@ -73,7 +76,11 @@ class Pods:
         self._losses.pop(set_uid, None)
 
     def _parse(self, raw: dict[str, Any], previous: Pod | None) -> Pod | None:
-        return pods.parse(raw, previous=previous.instance if previous is not None else None, now=self._now())
+        try:
+            return pods.parse(raw, previous=previous.instance if previous is not None else None, now=self._now())
+        except (ArithmeticError, LookupError, TypeError, ValueError):  # one pod that nobody thought of stops no watch
+            log.exception("pod %s/%s can't be read", raw["metadata"].get("namespace"), raw["metadata"]["name"])
+            return previous
 
     def _changed(self, key: Key, before: Pod | None, after: Pod | None) -> None:
         same = (

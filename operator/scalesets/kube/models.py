@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from scalesets.engine.view import Model, ModelExtension, SetView, TroubleKind
-from scalesets.kube import canonical, gojson, references
+from scalesets.kube import canonical, gojson, references, times
 from scalesets.kube.memo import Memo
 from scalesets.kube.names import CUSTOM_DATA, LABEL_MODEL, LABEL_SET, OS, Raw, owner_reference
 
@@ -308,4 +308,4 @@ def _readiness_probes(data: Raw) -> list[Raw]:
 
 def _needed_time(probe: Raw) -> timedelta:
     delay = probe.get("initialDelaySeconds") or 0
-    return timedelta(seconds=delay + (probe.get("periodSeconds") or 10) * (probe.get("successThreshold") or 1))
+    return times.seconds(delay + (probe.get("periodSeconds") or 10) * (probe.get("successThreshold") or 1))

@@ -174,13 +174,19 @@ def _instance(raw: Raw, ordinal: int, previous: Instance | None, now: datetime) 
         failed_to_start=failed_to_start,
         failure=failure,
         first_ready=_first_ready(ready, ready_since, before, now),
-        deleting_since=times.parse(deletion) - grace if deletion else None,
+        deleting_since=_deleting_since(deletion, grace, before, now) if deletion else None,
         grace=grace,
         lost=phase == "Failed" or phase == "Succeeded",
         protected=annotations.get(ANNOTATION_PROTECT) == "true",
         pending_os_upgrade=annotations.get(ANNOTATION_PENDING, ""),
         node=intern(spec.get("nodeName") or ""),
     )
+
+
+def _deleting_since(deletion: str, grace: timedelta, before: Instance | None, now: datetime) -> datetime:
+    if grace < times.LONGEST:
+        return times.parse(deletion) - grace
+    return (before.deleting_since if before is not None else None) or now
 
 
 def _ready(status: Raw) -> tuple[bool, datetime | None]:
@@ -280,5 +286,5 @@ def _time(text: str) -> datetime:
 
 
 @lru_cache(maxsize=256)
-def _seconds(seconds: int) -> timedelta:
-    return timedelta(seconds=seconds)
+def _seconds(number: int) -> timedelta:
+    return times.seconds(number)
