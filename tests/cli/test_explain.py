@@ -136,6 +136,17 @@ def test_the_sick_that_are_on_the_newest_version_need_another() -> None:
     assert "update-instances" not in cure
 
 
+def test_new_instances_that_do_not_come_up_are_named() -> None:
+    around = a_set(replicas=3).on(NEW).starting(0, 1, 2, version=NEW).around(an_image(OLD, NEW))
+
+    view = explain.read(around)
+
+    found = next(finding for finding in view.findings if finding.reason == "NewInstances")
+    assert "3 of 3 instances (100%) have not been Ready yet: web-0, web-1 and web-2: os not ready" in found.message
+    assert "scalesets instances web -o wide" in found.cure
+    assert view.verdict != "Nothing is due"
+
+
 def test_as_many_as_the_limit_allows_block_nothing() -> None:
     assert not blocking(a_set().on(OLD).unhealthy(1, 3, 5, 7).around(an_image(OLD, NEW)))
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from scalesets.cli import words
 from scalesets.cli.fields import at, condition, names, text, when
 from scalesets.cli.program import hint
-from scalesets.cli.views import budgets, cures, images
+from scalesets.cli.views import budgets, cures, images, instances, status
 from scalesets.cli.views.findings import Finding, Sight, Weight
 from scalesets.engine import checks, eligibility, ordinals, rolling, scopes, versions
 from scalesets.engine.census import Census
@@ -127,6 +127,17 @@ def _at_work(view: SetView) -> Ordinals:
     upgrade = view.current_upgrade
     batch = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
     return frozenset(batch.members) if batch is not None else frozenset()
+
+
+def new_instances(sight: Sight) -> Iterator[Finding]:
+    """Instances that have never been Ready count nowhere yet, but somebody waits for them."""
+    young = {instance.ordinal for instance in sight.census.young} - _at_work(sight.view)
+    if not young:
+        return
+    waits = status.by_reason([i for i in instances.read(sight.around.snapshot) if i.ordinal in young])
+    message = f"{words.share(len(young), sight.view.replicas, 'instance')} have not been Ready yet: "
+    cure = f"if they stay so, see {hint('instances', sight.view.name, '-o wide')} and kubectl describe pod"
+    yield Finding(Weight.WAITS, "NewInstances", message + "; ".join(wait.what for wait in waits), cure)
 
 
 def instances_left_out(sight: Sight) -> Iterator[Finding]:

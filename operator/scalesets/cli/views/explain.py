@@ -24,6 +24,7 @@ CHAIN: tuple[Check, ...] = (
     due.share_of_unhealthy,
     due.is_due,
     due.newer_versions,
+    due.new_instances,
     due.instances_left_out,
     due.disruption_budgets,
     due.last_upgrade,

@@ -212,9 +212,10 @@ def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tupl
     if upgrade is None:
         lines += [WaitView(f"{name_of(u)} has not begun yet") for u in snapshot.waiting_upgrades]
         progressing = condition(snapshot.scale_set, "Progressing")
-        return lines + ([WaitView(progressing.message)] if progressing is not None and progressing.message else [])
+        lines += [WaitView(progressing.message)] if progressing is not None and progressing.message else []
+        return lines + by_reason([i for i in everyone if i.status == "Starting"])
     busy = [i for i in everyone if i.status in ("Upgrading", "RollingBack")]
-    lines += _by_reason(busy)
+    lines += by_reason(busy)
     if upgrade.waiting_for and (not busy or upgrade.waiting_reason):
         what = HOLDS.get(upgrade.waiting_reason)
         approval = upgrade.waiting_reason == upgrades.WAITING_FOR_APPROVAL
@@ -228,7 +229,7 @@ def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tupl
     return lines
 
 
-def _by_reason(busy: list[InstanceView]) -> list[WaitView]:
+def by_reason(busy: list[InstanceView]) -> list[WaitView]:
     """One per reason, in the order of the instances: ``web-3 and web-8: os is not ready``."""
     groups: dict[tuple[bool, str], list[InstanceView]] = {}
     for instance in busy:
