@@ -20,6 +20,7 @@ from kube_objects import (
 from shapes import unknown_fields
 
 from scalesets.api.versions import CatalogueStatus
+from scalesets.engine import versions
 from scalesets.engine.view import Release
 from scalesets.kube import catalogues, models, references
 from scalesets.kube.settings import Settings
@@ -230,3 +231,57 @@ def test_extensions_are_described_alike():
 
     assert described(extension)["status"]["latest"] == [{"region": "local", "version": "1.1.0"}]
     assert conditions(described(twin, extension))["Stalled"] == ("True", "Duplicate")
+
+
+# -- dates that the API server takes and nobody can use ---------------------------------------------------------------
+
+WRONG_DATES = [
+    "0001-01-01T00:00:00+05:00",
+    "0001-01-01T00:00:00Z",
+    "9999-12-31T23:59:59-05:00",
+    "9999-12-31T23:59:59Z",
+    "2026-02-30T00:00:00Z",
+    "2026-11-01T00:00:00+99:99",
+]
+
+
+@pytest.mark.parametrize("date", WRONG_DATES)
+@pytest.mark.parametrize("field", ["publishedDate", "endOfLifeDate"])
+def test_a_version_with_a_date_that_can_t_be_used_is_not_eligible_and_the_image_says_so(field: str, date: str):
+    image = an_image("1.0.0", "2.0.0")
+    image["spec"]["versions"][1][field] = date
+
+    image = described(image)
+
+    catalogue = catalogues.for_set(image, "local")
+    newest = versions.latest(catalogue, NOW)
+    assert newest is not None
+    assert newest.version == "1.0.0"
+    assert image["status"]["latest"] == [{"region": "local", "version": "1.0.0"}]
+    assert conditions(image)["InvalidDate"] == ("True", "InvalidDate")
+    assert conditions(image)["Stalled"] == ("True", "InvalidDate")
+    assert f"2.0.0 ({field} {date} is" in message(image, "InvalidDate")
+    assert catalogues.image_of(image, "2.0.0"), "an instance on it can come back"
+    assert not list(unknown_fields(CatalogueStatus, image["status"]))
+
+
+def test_many_wrong_dates_are_counted_and_a_mended_one_is_used():
+    image = an_image(*(f"1.0.{n}" for n in range(8)))
+    for version in image["spec"]["versions"]:
+        version["publishedDate"] = WRONG_DATES[0]
+    image = described(image)
+    assert "and 3 more; mend the date" in message(image, "InvalidDate")
+    assert image["status"]["latest"] == []
+
+    image["spec"]["versions"] = [
+        {k: v for k, v in each.items() if k != "publishedDate"} for each in image["spec"]["versions"]
+    ]
+    image = described({**image})
+    assert "InvalidDate" not in conditions(image)
+    assert image["status"]["latest"] == [{"region": "local", "version": "1.0.7"}]
+
+
+def test_a_time_in_small_letters_is_a_time():
+    image = an_image("1.0.0")
+    image["spec"]["versions"][0]["publishedDate"] = "2026-11-22t11:00:00z"
+    assert conditions(described(image))["Ready"] == ("True", "Recorded")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 MOST_SEEN = 200
 MOST_REGIONS = 100
+MOST_NAMED = 5
+"""So many wrong dates are named in a message."""
 
 _for_location: Memo[Catalogue] = Memo()
 
@@ -102,17 +104,39 @@ def published_versions(obj: Raw) -> list[PublishedVersion]:
     """The versions in spec. Versions of a platform image go everywhere, whatever they name as regions."""
     spec = obj["spec"]
     replicated = spec.get("source") != PLATFORM
-    return [
-        PublishedVersion(
-            version=v["version"],
-            image=v["image"],
-            published_date=times.read(v.get("publishedDate")),
-            excluded=bool(v.get("excludeFromLatest")),
-            end_of_life=times.read(v.get("endOfLifeDate")),
-            target_regions=tuple(v["targetRegions"]) if replicated and v.get("targetRegions") else None,
-        )
-        for v in spec.get("versions") or ()
-    ]
+    return [_published(v, replicated=replicated) for v in spec.get("versions") or ()]
+
+
+def _published(version: Raw, *, replicated: bool) -> PublishedVersion:
+    """One version. With a date that can't be used it is as one that is excluded: never the latest."""
+    try:
+        published, end = times.read_given(version.get("publishedDate")), times.read_given(version.get("endOfLifeDate"))
+        usable = True
+    except ValueError:
+        published, end, usable = None, None, False
+    return PublishedVersion(
+        version=version["version"],
+        image=version["image"],
+        published_date=published,
+        excluded=bool(version.get("excludeFromLatest")) or not usable,
+        end_of_life=end,
+        target_regions=tuple(version["targetRegions"]) if replicated and version.get("targetRegions") else None,
+    )
+
+
+def _wrong_dates(obj: Raw) -> str:
+    """Which versions have a date that can't be used, in words; empty when none has."""
+    wrong = []
+    for version in obj["spec"].get("versions") or ():
+        for field in ("publishedDate", "endOfLifeDate"):
+            try:
+                times.read_given(version.get(field))
+            except ValueError as error:
+                wrong.append(f"{version['version']} ({field} {error})")
+    if not wrong:
+        return ""
+    more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+    return f"not used: {', '.join(wrong[:MOST_NAMED])}{more}; mend the date, or leave it out"
 
 
 def _in_location(obj: Raw, location: str) -> Catalogue:
@@ -166,7 +190,7 @@ def _write_seen(seen: SeenVersion) -> dict[str, Any]:
 
 def _conditions(obj: Raw, peers: Iterable[Raw], result: CatalogueStatus, catalog_namespace: str) -> Iterable[Condition]:
     stalled = ("", "")
-    twin = _elder_twin(obj, peers)
+    twin, wrong = _elder_twin(obj, peers), _wrong_dates(obj)
     if not references.counts(obj, catalog_namespace):
         stalled = (
             "NotInCatalog",
@@ -182,6 +206,8 @@ def _conditions(obj: Raw, peers: Iterable[Raw], result: CatalogueStatus, catalog
             "ImageChanged",
             f"{', '.join(result.changed)} came back with another image and is not used: publish it under a new version",
         )
+    elif wrong:
+        stalled = ("InvalidDate", wrong)
     reason, message = stalled
     if not reason:
         empty = not obj["spec"].get("versions")
@@ -192,6 +218,8 @@ def _conditions(obj: Raw, peers: Iterable[Raw], result: CatalogueStatus, catalog
     if result.changed:
         changed = ", ".join(result.changed)
         yield Condition("ImageChanged", True, "ImageChanged", f"not used: {changed}; publish under a new version")
+    if wrong:
+        yield Condition("InvalidDate", True, "InvalidDate", wrong)
     if twin is not None:
         yield Condition("Duplicate", True, "Duplicate", f"not used: {twin['metadata']['name']} is older")
 

@@ -169,10 +169,9 @@ def _problems(kind: str, name: str, found: Raw | None, references: list[Referenc
 def _expiry_note(text: str | None) -> datetime | None:
     """A time or a date, which ends when its day begins. What can't be read says nothing."""
     try:
-        found = datetime.fromisoformat(text) if text else None
+        return times.read_given(text)
     except ValueError:
         return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _end_of(key: str, encoded: str) -> datetime | None:
