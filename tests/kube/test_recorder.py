@@ -59,8 +59,36 @@ async def test_when_events_pile_up_the_oldest_make_room() -> None:
     async with serving(answer) as cluster:
         recorder = Recorder(cluster, "op-1")
         for number in range(520):
-            recorder.tell(SET, Event("Many", f"{number} {'x' * 2000}"))
+            recorder.tell(SET, Event(f"Many{number}", f"{number} {'x' * 2000}"))
         await recorder.flush()
     assert len(notes) == 500
     assert notes[0].startswith("20 ")
     assert all(len(note) <= 1024 for note in notes)
+
+
+async def test_what_flaps_is_told_25_times_and_then_every_five_minutes() -> None:
+    notes: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        notes.append((await request.json())["note"])
+        return json({})
+
+    now = 1000.0
+    async with serving(answer) as cluster:
+        recorder = Recorder(cluster, "op-1", clock=lambda: now)
+        other = {"metadata": {**SET["metadata"], "uid": "another-uid"}}
+        for number in range(40):
+            recorder.tell(SET, Event("CreateFailed", f"attempt {number}", warning=True))
+        recorder.tell(SET, Event("UpgradeFaulted", "stopped"))
+        recorder.tell(other, Event("CreateFailed", "of another set"))
+        await recorder.flush()
+        assert len(notes) == 25 + 2
+        assert notes[-2:] == ["stopped", "of another set"], "neither another reason nor another set suffers"
+
+        now += 299
+        recorder.tell(SET, Event("CreateFailed", "attempt 40"))
+        now += 2
+        recorder.tell(SET, Event("CreateFailed", "attempt 41"))
+        recorder.tell(SET, Event("CreateFailed", "attempt 42"))
+        await recorder.flush()
+    assert notes[27:] == ["attempt 41 (16 of the kind were left out before)"]
