@@ -87,6 +87,17 @@ def test_help_lists_commands_and_exit_codes(scalesets: Run) -> None:
     assert "4 the upgrade waited for was Faulted or Cancelled" in told.replace("│", "")
 
 
+def test_help_cuts_no_option_and_no_command(scalesets: Run) -> None:
+    told = scalesets("operator", "--help").stdout
+
+    for option in ("--trigger-delay-min", "--trigger-delay-max", "--extension-retry-interval", "--no-leader-election"):
+        assert option in told
+    for group in ([], ["local"], ["local", "machines"]):
+        lines = scalesets(*group, "--help").stdout.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert not any(line.endswith("...") for line in lines)
+
+
 def test_the_version_is_told(scalesets: Run) -> None:
     assert scalesets("--version").stdout.startswith("scaleset-operator ")
 

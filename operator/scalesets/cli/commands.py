@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import metadata
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from scalesets.cli import act, local, look, operator
 from scalesets.cli.demo import command as demo
 from scalesets.cli.errors import EXIT_CODES
+from scalesets.cli.groups import Commands
 
 LOOKING: tuple[Callable[..., None], ...] = (
     look.status,
@@ -24,25 +24,12 @@ LOOKING: tuple[Callable[..., None], ...] = (
 ACTING: tuple[Callable[..., None], ...] = (act.start, act.cancel, act.update_instances, act.approve)
 RUNNING = "Run it"
 
-
-class Commands(TyperGroup):
-    """All commands; what is wrong with an argument is said without the name of the exception that found it."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run the one that is named."""
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as bad:
-            bad.message = bad.message.removeprefix("Value error, ")
-            raise
-
-
 app = typer.Typer(
     name="scalesets",
     cls=Commands,
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

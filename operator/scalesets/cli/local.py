@@ -15,6 +15,7 @@ from rich.table import Table
 
 from scalesets.cli import output
 from scalesets.cli.errors import CommandError, ExitCode
+from scalesets.cli.groups import Commands
 from scalesets.cli.machines import app as machines
 from scalesets.cli.session import errors_in_words
 from scalesets.local.errors import LocalError
@@ -23,7 +24,9 @@ from scalesets.local.settings import DEFAULT_DIRECTORY, Settings
 app = typer.Typer(
     name="local",
     help="A real control plane on this machine, with simulated machines: for trying things, tests and benchmarks.",
+    cls=Commands,
     no_args_is_help=True,
+    rich_markup_mode=None,
 )
 app.add_typer(machines)
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from scalesets.cli import output
 from scalesets.cli.errors import CommandError, ExitCode, not_found, unreachable, wrong_usage
+from scalesets.cli.groups import Commands
 from scalesets.cli.session import errors_in_words
 from scalesets.local.settings import DEFAULT_DIRECTORY, Settings
 
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from scalesets.local.machines.faults import Rule
 
 app = typer.Typer(
-    name="machines", help="Steer the simulated machines: let instances fail, heal them.", no_args_is_help=True
+    name="machines",
+    help="Steer the simulated machines: let instances fail, heal them.",
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Directory = Annotated[Path, typer.Option("--dir", help="The control plane's directory.", file_okay=False)]
