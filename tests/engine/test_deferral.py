@@ -149,3 +149,15 @@ def test_no_deferred_upgrade_lowers_a_version() -> None:
     world.approve(name, "*")
     world.run()
     assert world.pods[1].release.image_version == "1.2.0"
+
+
+def test_a_version_published_between_approval_and_first_batch_needs_an_approval_of_its_own() -> None:
+    world = waiting_world()
+    world.approve(world.only_upgrade().name, "*")
+    world.run(until=lambda w: w.status.current_upgrade)
+    world.publish("1.2.0").run()
+    assert world.versions() == {"1.0.0": 10} and world.only_upgrade().approved == frozenset()
+    assert world.status_of().target.image_version == "1.2.0" and world.status_of().waiting == "WaitingForApproval"
+    world.approve(world.only_upgrade().name, "*")
+    world.run()
+    assert world.versions() == {"1.2.0": 10}

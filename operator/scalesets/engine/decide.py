@@ -13,7 +13,15 @@ from scalesets.engine import automatic, checks, history, instances, rolling, sco
 from scalesets.engine import census as counting
 from scalesets.engine import status as statuses
 from scalesets.engine.census import Census
-from scalesets.engine.decision import Decision, Event, ReleaseUpgrade, Write, WriteSetStatus, WriteUpgradeStatus
+from scalesets.engine.decision import (
+    ClearApprovals,
+    Decision,
+    Event,
+    ReleaseUpgrade,
+    Write,
+    WriteSetStatus,
+    WriteUpgradeStatus,
+)
 from scalesets.engine.rolling import Step
 from scalesets.engine.start import Start
 from scalesets.engine.view import SetStatus, SetView, Upgrade, UpgradeType
@@ -46,6 +54,8 @@ def decide(view: SetView, now: datetime) -> Decision:
         writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after, judged=step.record)))
     if step.status is not None and view.current_upgrade is not None:
         held = view.current_upgrade
+        if step.clears_approvals and held.approved:
+            writes.append(ClearApprovals(held.name, held.uid))
         writes.append(WriteUpgradeStatus(held.name, held.uid, step.status))
     writes.extend(
         ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held and u.finished and u.name != base.current_upgrade

@@ -40,6 +40,7 @@ class Step:
     """
 
     status: UpgradeStatus | None = None  # to be stored; None: as it is
+    clears_approvals: bool = False  # before the status is stored
     dry_run: DryRun | None = None  # before the status is stored
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
@@ -55,6 +56,9 @@ def step(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Step
         begun = scopes.begin(view, upgrade, census, now)
         if begun.code.final:
             return Step(begun, events=(words.ended(upgrade, begun),))
+        if status is not None and scopes.needs_new_approval(view, upgrade, status, begun):
+            waiting = scopes.awaiting(begun)
+            return Step(waiting, clears_approvals=True, events=(words.waits_for_approval(upgrade, waiting),))
         following = _next(view, upgrade, begun, census, now)
         events = (words.started(upgrade, begun), *following.events)
         return replace(following, status=following.status or begun, events=events)
@@ -147,7 +151,7 @@ def _hold(
         until = last + policy.pause
         return _wait(status, "PauseBetweenBatches", f"until {until:%Y-%m-%dT%H:%M:%SZ}", until)
     if scopes.is_deferred(view, upgrade) and not scopes.approved(view, upgrade, pending):
-        return _wait(status, scopes.WAITING_FOR_APPROVAL, "name instances in spec.approvedInstances")
+        return Step(scopes.awaiting(status))
     for trouble in view.troubles:
         if trouble.until is not None and trouble.until > now and _holds_batches(trouble, status, pending):
             return _wait(status, trouble.kind.value, trouble.message, trouble.until)

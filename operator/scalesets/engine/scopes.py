@@ -181,6 +181,16 @@ def awaits_approval(upgrade: Upgrade) -> bool:
     return status is not None and not status.code.final and status.waiting == WAITING_FOR_APPROVAL
 
 
+def awaiting(status: UpgradeStatus) -> UpgradeStatus:
+    """The status of one that waits for approval."""
+    return replace(status, waiting=WAITING_FOR_APPROVAL, waiting_message="name instances in spec.approvedInstances")
+
+
+def needs_new_approval(view: SetView, upgrade: Upgrade, status: UpgradeStatus, begun: UpgradeStatus) -> bool:
+    """Whether a deferred upgrade begins anew with another version than the one that its user approved."""
+    return is_deferred(view, upgrade) and begun.target.image_version != status.target.image_version
+
+
 def refresh(view: SetView, status: UpgradeStatus, now: datetime) -> UpgradeStatus:
     """After waiting for approval an upgrade takes up work again with the model of today."""
     model = view.model

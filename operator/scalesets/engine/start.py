@@ -174,9 +174,7 @@ def _resume(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> S
 
 
 def _await_approval(upgrade: Upgrade, status: UpgradeStatus) -> WriteUpgradeStatus:
-    message = "name instances in spec.approvedInstances"
-    waiting = replace(status, waiting=WAITING_FOR_APPROVAL, waiting_message=message)
-    return WriteUpgradeStatus(upgrade.name, upgrade.uid, waiting)
+    return WriteUpgradeStatus(upgrade.name, upgrade.uid, scopes.awaiting(status))
 
 
 def _prospect(view: SetView, kind: UpgradeType, census: Census, now: datetime) -> UpgradeStatus:
