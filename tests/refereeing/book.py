@@ -141,6 +141,7 @@ class Upgrade:
     batches: dict[int, Batch] = field(default_factory=dict)
     at_work: dict[int, Touched] = field(default_factory=dict)
     limit: int = 1
+    stuck: set[tuple[int, int]] = field(default_factory=set)  # batch, member: its pod hadn't ended when it was judged
     roll_back_disabled: set[bool] = field(default_factory=set)
     deleted: bool = False
     outlived: bool = False  # its set is gone; what another one of the name makes of it isn't judged

@@ -119,6 +119,9 @@ class Upgrades:
                 book.say("I1", at, f"{name}: batch {batch.number} has grown after it was written", name)
             if known != batch:
                 book.tell(at, f"upgrade {name}: {batch}")
+            if state is not None and not batch.running and (known is None or known.running):
+                going = (o for o in batch.failed if o in state.instances and state.instances[o].going)
+                upgrade.stuck.update((batch.number, o) for o in going)
             if known is None and state is not None:
                 self._begin_batch(upgrade, state, batch, at, judged=judged)
         if upgrade.running_batch is None:
@@ -270,7 +273,7 @@ class Upgrades:
             if instance is None or ordinal >= state.replicas(at)[0] or self._loses_data(upgrade, instance):
                 continue
             origin = batch.origins.get(ordinal, Origin())
-            stuck = instance.going and ordinal in batch.failed  # its pod never ended: it comes back as what it was
+            stuck = (batch.number, ordinal) in upgrade.stuck  # its pod didn't end in time: it comes back as what it was
             back_home = ordinal in back or stuck
             wanted = origin if back_home else upgrade.target
             if upgrade.type != "Model":  # the model of a deferred upgrade may change between its batches
