@@ -12,7 +12,7 @@ from typing import Any
 import kube_objects as objects
 import orjson
 from aiohttp import web
-from faulty_server import json, serving, status_object
+from faulty_server import json, serving, status_object, until
 
 from scalesets.kube import fleet, groundwork, reconciler, writes
 from scalesets.kube.queue import Again
@@ -81,6 +81,10 @@ class Looking:
             if not again.at_once:
                 return again
         raise AssertionError(f"it spins: {self.asked}")
+
+    async def drained(self) -> None:
+        """What was begun is done."""
+        await until(lambda: not self._reconciler.pool.busy(self.scale_set["metadata"]["uid"]))
 
     # -- the server ----------------------------------------------------------------------------------------------------
 

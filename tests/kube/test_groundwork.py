@@ -101,6 +101,20 @@ async def test_the_model_before_stays_when_the_new_one_is_refused(it: Looking) -
     assert it.scale_set["status"]["currentModel"] == before
 
 
+async def test_an_instance_whose_model_was_lost_is_said_and_not_made(it: Looking) -> None:
+    """Somebody deleted the ControllerRevision, and it can't be stored again."""
+    it.put(objects.a_set(replicas=1))
+    model = objects.a_revision(it.scale_set)["metadata"]["labels"]["scalesets.dev/model"]
+    record = {"instances": [{"ordinals": "0", "imageVersion": "1.0.0", "model": model}], "currentModel": model}
+    it.put({**it.scale_set, "status": record})
+    it.refuses[f"POST {REVISIONS}"] = (403, "Forbidden", "no content in a namespace that ends")
+    await it.settle()
+    await it.drained()
+    await it.settle()
+    assert "is not among the set's ControllerRevisions any more" in it.condition("ImageNotFound")["message"]
+    assert not it.asked[f"POST {CORE}/pods"]
+
+
 def a_model_left_behind(it: Looking, **metadata: object) -> str:
     """A revision of the set's model that nobody controls; its path."""
     revision = objects.a_revision(it.scale_set)

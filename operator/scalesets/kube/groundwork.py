@@ -131,10 +131,11 @@ class Groundwork:
         return raw
 
 
-def without_model(view: SetView, memory: Memory) -> SetView:
+def without_model(view: SetView, seen: Seen, memory: Memory) -> SetView:
     """The view without a model while the groundwork isn't laid: the engine touches nothing for it, and says why."""
     trouble = memory.troubles.first(*KINDS)
     if trouble is None:
         return view
     kind, message = trouble
-    return replace(view, model=None, model_problem=(kind.value, message))
+    stored = {name: model for name, model in view.models.items() if name in seen.revisions}
+    return replace(view, model=None, model_problem=(kind.value, message), models=stored)

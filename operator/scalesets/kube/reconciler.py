@@ -111,7 +111,7 @@ class Reconciler:
         view = views.build(seen, settings=self._settings)
         if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
             view = replace(view, troubles=memory.troubles.all(now))
-        view = without_model(view, memory)
+        view = without_model(view, seen, memory)
         built = time.monotonic()
         decision = decide(view, now)
         ended = time.monotonic()

@@ -182,7 +182,7 @@ class _Run:
     async def _create_upgrade(self, write: CreateUpgrade) -> Result:
         kind, troubles = TroubleKind.UPGRADE_NAME_CONFLICT, self._context.memory.troubles
         if troubles.first(kind, held_at=utc_now()) is not None:
-            return Result.SAME
+            return Result.SAME  # what else was decided may go on, and the status says it
         try:
             raw = await self._cluster.create(UPGRADES, self._namespace, upgrades.body(self._set, write))
         except Refusal as refusal:
@@ -196,7 +196,7 @@ class _Run:
                     "delete it, and the upgrade is made"
                 )
                 troubles.note(kind, message, utc_now())
-                return Result.SAME  # the others may go on, and the status says it
+                return Result.TROUBLE
         troubles.works(kind)
         self._stored(raw)
         return Result.STORED
