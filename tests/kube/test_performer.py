@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 from faulty_server import json, serving, status_object
 
-from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance
+from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
 from scalesets.engine.view import Release, TroubleKind
 from scalesets.kube import views
 from scalesets.kube.client import Cluster, refusal_of
 from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
-from scalesets.kube.performer import Performer, held_back, refuses_template
+from scalesets.kube.performer import SAID_AFTER, Performer, held_back, refuses_template
 from scalesets.kube.reconciler import models_at_work
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import World
@@ -36,6 +36,7 @@ class Scene:
         self.asked: list[str] = []
         self.answers: dict[str, Any] = {f"GET {SET_PATH}": self.scale_set}  # an object, or a refusal's parts
         self.looks: list[float] = []
+        self.retry_after = ""
         self.world = World(Settings(), lambda *_: None)
         self.world.sets.put(self.scale_set)
 
@@ -45,7 +46,10 @@ class Scene:
         found = self.answers.get(what)
         if found is None:
             return status_object(404, "NotFound", "not found")
-        return json(found) if isinstance(found, dict) else status_object(*found)
+        response = json(found) if isinstance(found, dict) else status_object(*found)
+        if self.retry_after:
+            response.headers["Retry-After"] = self.retry_after
+        return response
 
     def context(self) -> Context:
         now = utc_now()
@@ -325,3 +329,147 @@ async def test_a_revision_that_another_took_over_is_not_the_sets_any_more(scene:
     orphaned = {**revision, "metadata": {k: v for k, v in metadata.items() if k != "ownerReferences"}}
     it.world.revisions.put(orphaned)
     assert not it.world.see(KEY, utc_now()).revisions  # type: ignore[union-attr]
+
+
+# -- what the server says no to ---------------------------------------------------------------------------------------
+
+
+async def of_a_pod(scene: tuple[Scene, Performer], action: str) -> tuple[Scene, Performer, Context, Any]:
+    """The set has one pod, and this is to be done to it."""
+    it, performer = scene
+    pod = objects.a_pod(status=objects.running())
+    it.world.pods.store.put(pod)
+    uid = pod["metadata"]["uid"]
+    made = {"DELETE": DeleteInstance(0, uid, "Upgrade"), "PATCH": LabelInstance(0, uid, labels=(("a", "b"),))}
+    return it, performer, it.context(), made[action]
+
+
+@pytest.mark.parametrize("action", ["DELETE", "PATCH"])
+@pytest.mark.parametrize("refusal", [(403, "Forbidden", "a policy says no"), (422, "Invalid", "metadata.uid: no")])
+async def test_a_no_is_said_at_once_and_backed_off_from(
+    scene: tuple[Scene, Performer], action: str, refusal: tuple[int, str, str]
+) -> None:
+    it, performer, context, wanted = await of_a_pod(scene, action)
+    it.answers |= {f"{action} {POD_PATH}": refusal, f"GET {POD_PATH}": objects.a_pod()}
+    await performer.perform(context, wanted)
+    assert (
+        f"web-0: {'delete' if action == 'DELETE' else 'label'} does not succeed: {refusal[2]}"
+        in (it.troubles()[TroubleKind.ACTION_REFUSED])
+    )
+    assert held_back(context, 0, utc_now())
+    assert 0 in it.context().view.instances, "it lives on"
+
+    it.answers[f"{action} {POD_PATH}"] = owned_by(objects.a_pod(), "set-uid")
+    await performer.perform(context, wanted)
+    assert not it.troubles()
+    assert held_back(context, 0, utc_now()) is None
+
+
+@pytest.mark.parametrize(("action", "status"), [("DELETE", 409), ("PATCH", 409), ("PATCH", 422)])
+async def test_a_pod_that_another_has_taken_the_place_of_is_left_alone(
+    scene: tuple[Scene, Performer], action: str, status: int
+) -> None:
+    """What another UID is answered with."""
+    it, performer, context, wanted = await of_a_pod(scene, action)
+    other = objects.a_pod()
+    other["metadata"]["uid"] = "another-pod"
+    it.answers |= {f"{action} {POD_PATH}": (status, "Conflict", "uid"), f"GET {POD_PATH}": other}
+    await performer.perform(context, wanted)
+    assert not it.troubles()
+    assert it.context().view.instances[0].uid == "another-pod"
+
+
+@pytest.mark.parametrize("action", ["DELETE", "PATCH"])
+async def test_a_pod_that_is_gone_already_is_no_trouble(scene: tuple[Scene, Performer], action: str) -> None:
+    it, performer, context, wanted = await of_a_pod(scene, action)
+    await performer.perform(context, wanted)
+    assert not it.troubles()
+    assert 0 not in it.context().view.instances
+    assert held_back(context, 0, utc_now()) is None
+
+
+async def test_a_busy_server_is_asked_again_when_it_says_and_spoken_of_when_it_stays_busy(
+    scene: tuple[Scene, Performer],
+) -> None:
+    it, performer, context, wanted = await of_a_pod(scene, "DELETE")
+    it.answers[f"DELETE {POD_PATH}"] = (429, "TooManyRequests", "slow down")
+    it.retry_after = "7"
+    await performer.perform(context, wanted)
+    until = held_back(context, 0, utc_now())
+    assert until is not None
+    assert timedelta(seconds=6) < until - utc_now() <= timedelta(seconds=7)
+    assert not it.troubles()
+    it.retry_after = ""
+    for _ in range(SAID_AFTER - 1):
+        await performer.perform(context, wanted)
+    assert "slow down" in it.troubles()[TroubleKind.ACTION_REFUSED]
+
+
+async def test_a_busy_server_is_asked_for_a_pod_again_when_it_says(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    it.answers[f"POST {PODS_PATH}"] = (429, "TooManyRequests", "slow down")
+    it.retry_after = "7"
+    await performer.perform(it.context(), a_creation(it.context()))
+    (trouble,) = it.context().view.troubles
+    assert trouble.kind is TroubleKind.CREATE_FAILED
+    assert trouble.until is not None
+    assert trouble.until - utc_now() > timedelta(seconds=6)
+
+
+async def test_a_pod_of_ours_that_the_watch_has_not_shown_is_taken_for_what_it_is(
+    scene: tuple[Scene, Performer],
+) -> None:
+    it, performer = scene
+    it.answers |= {f"POST {PODS_PATH}": (409, "AlreadyExists", "exists"), f"GET {POD_PATH}": objects.a_pod()}
+    await performer.perform(it.context(), a_creation(it.context()))
+    assert not it.troubles()
+    assert 0 in it.context().view.instances
+    assert it.looks == [0.0]
+
+
+@pytest.mark.parametrize(
+    "pod", [objects.a_pod(owner="another-uid"), objects.a_pod(labels={"scalesets.dev/scaleset": "other"})]
+)
+async def test_a_foreign_pod_of_the_name_is_said_and_left_alone(
+    scene: tuple[Scene, Performer], pod: objects.Obj
+) -> None:
+    it, performer = scene
+    it.answers |= {f"POST {PODS_PATH}": (409, "AlreadyExists", "exists"), f"GET {POD_PATH}": pod}
+    await performer.perform(it.context(), a_creation(it.context()))
+    assert "delete it, and the instance is made" in it.troubles()[TroubleKind.NAME_CONFLICT]
+    assert [a for a in it.asked if not a.startswith(("GET", "POST"))] == []
+
+
+async def test_a_pod_of_the_name_that_went_meanwhile_is_made_at_the_next_look(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    it.answers[f"POST {PODS_PATH}"] = (409, "AlreadyExists", "exists")
+    await performer.perform(it.context(), a_creation(it.context()))
+    assert not it.troubles()
+    assert it.looks == [0.0]
+
+
+async def test_no_claim_is_made_for_a_set_that_is_gone(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    context = with_claim_template(it)
+    del it.answers[f"GET {SET_PATH}"]
+    await performer.perform(context, a_creation(context))
+    assert it.asked == [f"GET {SET_PATH}"]
+    assert KEY not in it.world.sets
+
+
+async def test_a_claim_that_is_gone_already_needs_no_delete(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    it.world.claims.store.put(a_claim(5))
+    await performer.perform(it.context(), DeleteClaims(5))
+    assert not it.context().view.spare_claims
+    assert not it.troubles()
+
+
+async def test_nothing_is_sent_once_another_leads(scene: tuple[Scene, Performer]) -> None:
+    it, performer, context, wanted = await of_a_pod(scene, "DELETE")
+    performer._cluster.may_write = lambda: False
+    await performer.perform(context, wanted)
+    await performer.perform(context, a_creation(context, 1))
+    assert not it.asked
+    assert not it.troubles()
+    assert all(seconds > 10 for seconds in it.looks), "it ends soon, or may write again"

@@ -154,6 +154,7 @@ class TroubleKind(Enum):
     IMAGE_MISSING = "ImageNotFound"  # no image is known for the version that the instance has
     UPGRADE_NAME_CONFLICT = "UpgradeNameConflict"  # another's RollingUpgrade has the name
     WRITE_REFUSED = "WriteRefused"  # the server doesn't store what was decided
+    ACTION_REFUSED = "InstanceNotChanged"  # nor delete or patch an instance
     ZONES_UNKNOWN = "ZonesUnknown"  # nodes can't be read: nobody knows whether they back the set's zones
     MODEL_REFUSED = "ModelRefused"  # no ControllerRevision can hold it: another spec is needed
     MODEL_NOT_STORED = "ModelNotStored"  # not now

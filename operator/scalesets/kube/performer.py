@@ -27,6 +27,9 @@ from scalesets.kube.world import World
 log = logging.getLogger(__name__)
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(milliseconds=100), timedelta(seconds=30)
+SAID_AFTER = 6
+"""What may pass by itself is said after so many failures in a row, some six seconds."""
+_VERDICTS = (Outcome.INVALID, Outcome.FORBIDDEN, Outcome.QUOTA)
 
 _OF_ONE = (
     TroubleKind.QUOTA,
@@ -69,6 +72,8 @@ class Performer:
             self._failed(context, action, error)
         else:
             memory.retries.pop(action.ordinal, None)
+            if memory.troubles:
+                memory.troubles.clear(TroubleKind.ACTION_REFUSED, ordinal=action.ordinal)
             if memory.batch_since is not None and isinstance(action, DeleteInstance | LabelInstance):
                 self._cluster.stats.next_batch_touched(memory.batch_since)
                 memory.batch_since = None
@@ -154,9 +159,12 @@ class Performer:
         try:
             raw = await self._cluster.patch(PODS, *key, pods.label_patch(action.uid, action.labels, action.annotations))
         except Refusal as refusal:
-            if refusal.outcome is not Outcome.MISSING:
+            if refusal.outcome is Outcome.MISSING:
+                self._world.pods.store.vanished(key, action.uid)
+            elif refusal.outcome not in (Outcome.CONFLICT, Outcome.INVALID) or await self._is_still_there(
+                key, action.uid
+            ):  # another UID is answered by one of the two
                 raise
-            self._world.pods.store.vanished(key, action.uid)
         else:
             self._world.pods.store.put(raw)
 
@@ -216,6 +224,10 @@ class Performer:
             wait = max(wait, timedelta(seconds=retry_after))
         context.memory.retries[action.ordinal] = (failures + 1, now + wait)
         name = context.view.instance_name(action.ordinal)
+        if failures + 1 >= SAID_AFTER or (isinstance(error, Refusal) and error.outcome in _VERDICTS):
+            words = error.message if isinstance(error, Refusal) else f"unexpected: {type(error).__name__}: {error}"
+            message = f"instance {name}: {_verb(action)} does not succeed: {words}"
+            context.memory.troubles.note(TroubleKind.ACTION_REFUSED, message, now, ordinal=action.ordinal)
         log.warning(
             "%s/%s: %s not done, again in %s s: %s", context.key[0], name, _verb(action), wait.total_seconds(), error
         )

@@ -40,6 +40,7 @@ BACK_OFFS = {
     TroubleKind.CREATE_FAILED: BackOff(timedelta(milliseconds=100), timedelta(seconds=30)),
     TroubleKind.UPGRADE_NAME_CONFLICT: BackOff(timedelta(seconds=1), timedelta(seconds=30)),
     TroubleKind.WRITE_REFUSED: BackOff(timedelta(minutes=5), timedelta(minutes=5)),  # kept so long: the queue backs off
+    TroubleKind.ACTION_REFUSED: BackOff(timedelta(seconds=30), timedelta(seconds=30)),  # so are actions, up to this
     TroubleKind.ZONES_UNKNOWN: BackOff(timedelta(seconds=1), timedelta(minutes=1)),
     TroubleKind.MODEL_REFUSED: BackOff(timedelta(seconds=10), timedelta(minutes=5)),
     TroubleKind.MODEL_NOT_STORED: BackOff(timedelta(seconds=1), timedelta(minutes=1)),
