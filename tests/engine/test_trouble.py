@@ -15,6 +15,7 @@ from scalesets.engine.view import (
     ModelExtension,
     OSUpgradePolicy,
     RollingPolicy,
+    TroubleKind,
     Upgrade,
     UpgradeMode,
     UpgradeType,
@@ -283,3 +284,59 @@ def test_an_adopted_pod_that_never_ends_returns_at_its_former_version_too() -> N
 
 def batches_of(upgrade: Upgrade) -> tuple[Batch, ...]:
     return upgrade.status.batches if upgrade.status is not None else ()
+
+
+def test_trouble_with_an_instance_does_not_hold_the_batches_of_others() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.troubles.note(TroubleKind.QUOTA, "exceeded quota", world.now, ordinal=9, wait=timedelta(hours=1))
+    world.run(MINUTE)
+    assert len(world.on("1.1.0")) >= 8 and len(world.status_of().batches) == 5
+
+
+def test_a_template_refused_meanwhile_does_not_excuse_a_version_whose_pods_came() -> None:
+    world = a_set("1.0.0", replicas=10, bad={"1.1.0"}).publish("1.1.0")
+    world.run(until=lambda w: w.on("1.1.0") == {0, 5})
+    world.troubles.note(
+        TroubleKind.TEMPLATE_REFUSED, "spec.x: Invalid value", world.now, model="m1", wait=timedelta(minutes=5)
+    )
+    world.run(until=lambda w: w.only_upgrade().finished and not w.status.current_upgrade)
+    assert world.status_of().error_code == checks.UPGRADED
+    assert world.status.faulted_os_versions == ("1.1.0",)
+
+
+def test_the_error_names_what_kept_the_pods_from_coming_and_nothing_else() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.run(until=in_batch(1))
+    world.quota_full = True
+    world.troubles.note(
+        TroubleKind.TEMPLATE_REFUSED, "another model's", world.now, model="other", wait=timedelta(hours=1)
+    )
+    world.run(until=lambda w: w.only_upgrade().finished)
+    assert "exceeded quota" in world.status_of().error and "another" not in world.status_of().error
+
+
+def test_another_models_refusal_does_not_end_an_upgrade() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.run(until=in_batch(1))
+    world.change_model("m2")
+    world.troubles.note(TroubleKind.TEMPLATE_REFUSED, "no", world.now, model="m2", wait=MINUTE)
+    world.run(until=lambda w: w.only_upgrade().finished)
+    assert world.status_of().code is Code.COMPLETED
+
+
+def test_a_model_upgrade_that_met_a_full_quota_waits_longer_each_time() -> None:
+    world = a_set(replicas=10, os_policy=OFF)
+    world.change_model("m2")
+    waits = []
+    for _ in range(3):
+        world.run(until=lambda w: w.status.current_upgrade)
+        started = world.now
+        world.quota_full = True
+        world.run(until=lambda w: not w.status.current_upgrade)
+        last = world.status.last_model_upgrade
+        assert last is not None and last.retry_delay is not None and last.completed > started
+        waits.append(last.retry_delay)
+        world.quota_full = False
+        world.run(until=lambda w: w.status.current_upgrade)
+        assert world.now - last.completed >= last.retry_delay
+    assert waits == [MINUTE, 2 * MINUTE, 4 * MINUTE]

@@ -31,7 +31,6 @@ from scalesets.engine.view import (
     RollingPolicy,
     SetView,
     StartedBy,
-    TroubleKind,
     Upgrade,
     UpgradeMode,
     UpgradeStatus,
@@ -212,7 +211,7 @@ def _os_upgrade(view: SetView, census: Census, now: datetime) -> Start:
         return Start()
     if found := eligibility.missing(view, now):
         told = "; ".join(m.message for m in found)
-        return Start(reason="NotEligible", message=told, look_again=_trouble_ends(view, now))
+        return Start(reason="NotEligible", message=told)
     model = view.model
     assert model is not None  # eligibility saw to it
     newest = versions.latest(view.images.get(model.image), now)
@@ -266,7 +265,7 @@ def _is_opened_again(view: SetView, last: LastUpgrade) -> bool:
 
 def _retry(view: SetView, last: LastUpgrade, what: str, now: datetime) -> Start | None:
     """Whether a target that wasn't at fault must wait: until instances can be made again and the set has been within
-    its limit for long enough.
+    its limit for long enough since.
     """
     if last.retry_delay is None or last.outcome is not Code.FAULTED:
         return None
@@ -274,7 +273,7 @@ def _retry(view: SetView, last: LastUpgrade, what: str, now: datetime) -> Start 
         return Start(
             reason="InstancesNotCreated", message=f"{what} waits until instances can be made: {trouble.message}"
         )
-    due = (view.within_limit_since or now) + last.retry_delay
+    due = max(view.within_limit_since or now, last.completed) + last.retry_delay
     return _wait_until(due, what) if due > now else None
 
 
@@ -288,8 +287,3 @@ def _too_many_unhealthy(policy: RollingPolicy) -> Start:
         "heal it, raise the limit, or bring the instances up to date with update-instances"
     )
     return Start(reason="TooManyUnhealthy", message=message)
-
-
-def _trouble_ends(view: SetView, now: datetime) -> datetime | None:
-    times = (t.until for t in view.troubles if t.kind is TroubleKind.PREFLIGHT)
-    return min((t for t in times if t is not None and t > now), default=None)
