@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from engine.world import MINUTE, World, a_set, in_batch
+from scalesets.engine import releases
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance
-from scalesets.engine.view import Code, OSUpgradePolicy, TroubleKind
+from scalesets.engine.view import BatchOutcome, Code, OSUpgradePolicy, Release, RollingPolicy, TroubleKind
 
 OFF = OSUpgradePolicy(enabled=False)
 
@@ -27,8 +29,6 @@ def test_scale_in_takes_the_highest_ordinals() -> None:
 
 
 def test_claims_of_a_scaled_in_instance_go_only_after_its_pod() -> None:
-    from dataclasses import replace
-
     world = a_set(replicas=3, os_policy=OFF)
     world.replicas = 2
     view = replace(world.view(), delete_claims_when_scaled=True, spare_claims=frozenset({2}))
@@ -155,3 +155,23 @@ def test_a_set_that_adopts_the_pods_of_the_old_one_keeps_them() -> None:
     world.recreate(orphans=True)
     world.run()
     assert {o: p.uid for o, p in world.pods.items()} == uids
+
+
+def test_an_instance_whose_model_is_not_kept_any_more_comes_back_on_the_current_one() -> None:
+    view = a_set("1.0.0", replicas=1).view()
+    old = Release("1.0.0", "m0", (("health", "1.0.0"),))
+    assert releases.for_lost_instance(view, old) == replace(old, model="m1")
+    assert releases.for_lost_instance(replace(view, model=None), old) == old
+    kept = Release("0.9.0", "m1")
+    assert releases.for_lost_instance(view, kept) == kept
+
+
+def test_an_upgrade_between_its_batches_is_let_go_with_the_set_that_it_was_made_for() -> None:
+    policy = RollingPolicy(pause=MINUTE)
+    world = a_set("1.0.0", replicas=5, policy=policy, os_policy=OSUpgradePolicy(enabled=True, use_rolling_policy=True))
+    world.publish("1.1.0").run(until=lambda w: w.upgrades and w.only_upgrade().status and w.status_of().waiting)
+    world.recreate()
+    world.run(MINUTE)
+    old = min(world.upgrades.values(), key=lambda u: u.created).status
+    assert old is not None and old.code is Code.CANCELLED and len(old.batches) == 1
+    assert old.batches[0].outcome is BatchOutcome.SUCCEEDED and old.progress.successful == 1

@@ -277,3 +277,44 @@ def test_a_bad_spec_stalls_the_set_and_a_missing_extension_does_not() -> None:
     world.model_problem = ("", "")
     world.run()
     assert world.condition("Ready").status is True
+
+
+def test_a_model_upgrade_does_not_depend_on_a_version_that_it_does_not_bring() -> None:
+    world = a_set("1.0.0", replicas=10, os_policy=OFF).publish("1.1.0")
+    world.change_model("m2")
+    world.run(until=in_batch(2))
+    world.exclude("1.1.0")
+    world.run()
+    assert world.status_of(kind=MODEL).code is Code.COMPLETED and models(world) == {"m2"}
+    assert world.versions() == {"1.0.0": 10}
+
+
+@pytest.mark.requirement("O14", "O20")
+def test_another_image_waits_for_the_end_of_a_running_os_upgrade() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.run(until=in_batch(2))
+    world.publish("7.0.0", image="other")
+    world.change_model("m2", image="other")
+    world.run(until=lambda w: w.only_upgrade().finished)
+    assert world.status_of().code is Code.COMPLETED and world.versions() == {"1.1.0": 10}
+    world.run()
+    assert world.versions() == {"7.0.0": 10}
+
+
+@pytest.mark.parametrize(("version", "words"), [("latest", "no version"), ("9.9.9", "version 9.9.9")])
+def test_a_users_upgrade_to_a_model_without_its_image_is_faulted_in_words(version: str, words: str) -> None:
+    world = a_set("1.0.0", replicas=3, os_policy=OFF, mode=UpgradeMode.MANUAL)
+    world.change_model("m2", image="other", version=version)
+    world.start_upgrade("now", MODEL)
+    world.run()
+    status = world.status_of("now")
+    assert (status.code, status.error_code) == (Code.FAULTED, "ImageNotFound") and status.error.startswith(words)
+
+
+def test_batches_that_put_back_are_numbered_on() -> None:
+    policy = RollingPolicy(roll_back_on_breach=True, health_timeout=timedelta(seconds=10))
+    world = a_set(replicas=20, os_policy=OFF, policy=policy, bad={"m2"})
+    world.change_model("m2")
+    world.run()
+    status = world.status_of(kind=MODEL)
+    assert [b.number for b in status.batches] == [1, 2] and status.batches[1].rolled_back == {0, 5, 10, 15}

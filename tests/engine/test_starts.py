@@ -8,11 +8,13 @@ from datetime import timedelta
 import pytest
 
 from engine.world import MINUTE, SECOND, START, a_set, in_batch
-from scalesets.engine import checks, scopes
+from scalesets.engine import checks, scopes, start
 from scalesets.engine.view import (
     AZURE_TIMING,
     Code,
     OSUpgradePolicy,
+    Release,
+    Timing,
     UpgradeMode,
     UpgradeType,
 )
@@ -231,3 +233,69 @@ def test_an_upgrade_that_the_platform_made_ends_when_it_is_not_wanted_any_more()
     world.os_policy = OFF
     world.run()
     assert world.status_of().error_code == scopes.OPTED_OUT and world.versions() == {"1.0.0": 5}
+
+
+@pytest.mark.requirement("O19")
+def test_the_first_delay_runs_from_the_first_opt_in_and_counts_once() -> None:
+    world = a_set("1.0.0", replicas=2, timing=Timing(first_trigger_delay=timedelta(hours=3)))
+    opted_in = world.status.first_enabled_time
+    assert opted_in is not None
+    first = start.due_time(world.view(), "1.1.0", opted_in)
+    assert timedelta(0) < first - opted_in < timedelta(hours=3)
+    later = opted_in + timedelta(days=1)
+    assert start.due_time(world.view(), "1.1.0", later) == later
+    world.publish("1.1.0").run(timedelta(hours=4))
+    assert world.only_upgrade().created == first
+
+
+def test_a_model_upgrade_that_a_user_cancelled_waits_for_another_model_or_a_start_by_hand() -> None:
+    world = a_set(replicas=10, os_policy=OFF)
+    world.change_model("m2")
+    world.run(until=in_batch(1))
+    world.cancel(world.only_upgrade(UpgradeType.MODEL).name)
+    world.run(timedelta(days=1))
+    assert world.on("m2") == {0, 5} and world.condition("Stalled").reason == "ModelUpgradeCancelled"
+    world.start_upgrade("rest", UpgradeType.MODEL)
+    world.run()
+    assert world.on("m2") == set(range(10)) and world.condition("Stalled").status is False
+
+
+def test_a_version_that_failed_is_forgiven_once_it_was_brought_by_hand() -> None:
+    world = a_set("1.0.0", replicas=5, bad={"1.1.0"}).publish("1.1.0").run()
+    world.bad.clear()
+    world.start_upgrade("half")
+    world.run(until=lambda w: w.status.current_upgrade == "half" and w.on("1.1.0"))
+    world.cancel("half")
+    world.run()
+    assert world.status.faulted_os_versions == ("1.1.0",)
+    world.start_upgrade("all")
+    world.run()
+    assert world.status.faulted_os_versions == () and world.versions() == {"1.1.0": 5}
+
+
+@pytest.mark.requirement("O22")
+def test_the_history_is_kept_per_type() -> None:
+    world = a_set("1.0.0", replicas=1)
+    for number in range(1, 8):
+        world.publish(f"1.{number}.0").run(timedelta(hours=1))
+        world.change_model(f"m{number + 1}")
+        world.run(timedelta(hours=1))
+    assert len(world.upgrades) == 10
+
+
+def test_named_instances_are_not_brought_to_an_older_version() -> None:
+    world = a_set("1.0.0", replicas=3, mode=UpgradeMode.MANUAL).publish("1.1.0").run()
+    world.exclude("1.1.0")
+    world.change_model("m2")
+    world.start_upgrade("one", UpgradeType.MODEL, "web-1")
+    world.run()
+    assert world.pods[1].release == Release("1.1.0", "m2")
+
+
+def test_a_new_instance_follows_a_version_that_was_pinned_during_an_upgrade() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0")
+    world.run(until=in_batch(1))
+    world.change_model("m2", version="1.0.0")
+    world.replicas = 12
+    world.turn()
+    assert world.pods[10].release == world.pods[11].release == Release("1.0.0", "m2")

@@ -173,3 +173,36 @@ def test_a_put_back_is_finished_before_a_cancelled_upgrade_ends() -> None:
     world.cancel(world.only_upgrade().name)
     world.run()
     assert world.versions() == {"1.0.0": 20} and world.status_of().rolled_back == 4
+
+
+@pytest.mark.requirement("O11", "O24")
+def test_a_users_upgrade_that_stops_between_its_batches_has_the_code_of_that() -> None:
+    world = a_set("1.0.0", replicas=10, os_policy=OFF).publish("1.1.0")
+    world.start_upgrade("now")
+    world.run(until=in_batch(2))
+    for ordinal in (2, 3, 4):
+        world.break_instance(ordinal)
+    world.run()
+    assert world.status_of("now").error_code == checks.DURING
+
+
+@pytest.mark.requirement("O22")
+def test_the_last_action_is_what_was_done_last() -> None:
+    world = a_set("1.0.0", replicas=10).publish("1.1.0").run()
+    assert world.status_of().last_action == "Start"
+    world.publish("1.2.0").run(until=lambda w: w.status.current_upgrade)
+    second = world.status.current_upgrade
+    world.run(until=lambda w: w.status_of(second).batches if w.upgrades[second].status else None)
+    world.cancel(second)
+    world.run()
+    status = world.status_of(second)
+    assert (status.last_action, status.last_action_time) == ("Cancel", status.completed)
+
+
+def test_who_was_scaled_in_is_not_skipped_any_more() -> None:
+    world = a_set("1.0.0", replicas=20, protected={11, 12}).publish("1.1.0")
+    world.run(until=in_batch(2))
+    assert world.status_of().skipped == frozenset({11, 12})
+    world.replicas = 12
+    world.run()
+    assert world.status_of().skipped == frozenset({11})
