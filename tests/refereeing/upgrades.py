@@ -249,11 +249,14 @@ class Upgrades:
         if state is None or state.going:
             return
         least = state.replicas(at, 5)[0]
+        automatic = any(objects.mode(s) == "Automatic" for s in state.past.within(at, 5))
         left = []
         for ordinal in sorted(before - now - skipped):
             instance = state.instances.get(ordinal)
             if ordinal >= least or instance is None or not instance.counted:
                 continue
+            if automatic and (instance.going or not instance.uid):
+                continue  # mode Automatic replaces it by what may be the target
             if upgrade.type == "Model" and instance.model == upgrade.target.model:
                 continue
             if upgrade.type != "Model" and not objects.is_newer(upgrade.target.version, instance.version):
