@@ -182,6 +182,17 @@ def test_instances_wide() -> None:
     golden.check("instances_wide", instances_of(scene, wide=True), width=160)
 
 
+def test_an_approved_instance_awaits_no_approval() -> None:
+    scene = awaiting_approval()
+    scene.upgrades[0]["spec"]["approvedInstances"] = ["web-1"]
+    for pod in scene.pods.values():
+        pod["metadata"]["annotations"]["scalesets.dev/pending-os-upgrade"] = NEW
+
+    told = [" ".join(instance.notes) for instance in instances.read(scene.snapshot())]
+
+    assert ["awaits approval" in note for note in told] == [True, False, True, True, True]
+
+
 def a_history() -> Scene:
     scene = a_set().on(NEW)
     scene.upgrades = [

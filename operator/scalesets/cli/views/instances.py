@@ -243,7 +243,8 @@ class _Look:
             notes.append(f"failed in {self.failed[ordinal]}")
         if is_protected:
             notes.append("protected")
-        if pending:
+        approved = frozenset(upgrade.approved) if upgrade is not None else frozenset()
+        if pending and not approved & {"*", f"{name_of(self.scale_set)}-{ordinal}"}:
             notes.append(f"awaits approval for {pending}")
         return notes
 
