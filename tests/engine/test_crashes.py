@@ -37,8 +37,7 @@ def crash_everywhere(make: object, check: object) -> None:
                 if not times:
                     break
                 world.now = min(times)
-        for pod in world.pods.values():
-            pod.first_ready = pod.first_ready if pod.ready_at and pod.ready_at <= world.now else None
+        world.restart()
         world.run()
         check(world)  # type: ignore[operator]
         refereed.check_rest()

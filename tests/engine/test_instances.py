@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from engine.world import MINUTE, World, a_set, in_batch
+from engine.world import FIRST_MODEL, MINUTE, World, a_set, in_batch
 from scalesets.engine import releases
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance
@@ -175,3 +175,38 @@ def test_an_upgrade_between_its_batches_is_let_go_with_the_set_that_it_was_made_
     old = min(world.upgrades.values(), key=lambda u: u.created).status
     assert old is not None and old.code is Code.CANCELLED and len(old.batches) == 1
     assert old.batches[0].outcome is BatchOutcome.SUCCEEDED and old.progress.successful == 1
+
+
+def test_another_models_refusal_holds_nobody_back() -> None:
+    world = a_set(replicas=2, os_policy=OFF)
+    world.troubles.note(TroubleKind.TEMPLATE_REFUSED, "no", world.now, model="other", wait=timedelta(hours=1))
+    world.kill(0)
+    world.turn()
+    assert 0 in world.pods
+
+
+def test_several_troubles_hold_an_instance_until_the_last_is_over() -> None:
+    world = a_set(replicas=2, os_policy=OFF)
+    world.kill(0)
+    world.troubles.note(TroubleKind.QUOTA, "full", world.now, ordinal=0, wait=timedelta(minutes=1))
+    world.troubles.note(TroubleKind.CLAIM_CONFLICT, "foreign", world.now, ordinal=0, wait=timedelta(minutes=3))
+    begun = world.now
+    world.run(until=lambda w: 0 in w.pods)
+    assert world.now - begun == timedelta(minutes=3)
+
+
+def test_a_pod_that_ended_unseen_is_cleared_away_at_once() -> None:
+    world = a_set(replicas=2, os_policy=OFF)
+    world.end(0)
+    world.losses.clear()
+    world.turn()
+    assert world.pods[0].deleting_since == world.now
+
+
+def test_a_version_by_name_that_is_not_there_is_said() -> None:
+    model = replace(FIRST_MODEL, version="9.9.9")
+    world = World(replicas=2, os_policy=OFF, model=model).publish("1.0.0").run()
+    told = world.condition("Reconciling")
+    assert not world.pods and told.reason == "ImageNotFound" and "has no version 9.9.9" in told.message
+    world.publish("9.9.9").run()
+    assert world.all_ready()
