@@ -70,7 +70,7 @@ def _head(view: StatusView) -> RenderableType:
     counts = f"{view.ready}/{view.replicas} ready"
     if view.version:
         counts += f"   {view.upgraded} on this version"
-    if view.latest_model or view.upgrade:
+    if view.latest_model or view.upgrade or view.version:
         counts += f"   {view.latest_model} on the model"
     health = word(view.health.word)
     grid.add_row("Health", Text.assemble(health, "   ", counts))

@@ -62,8 +62,8 @@ def of(reason: str, set_name: str) -> str:
         "ExternalResourceMissing": "create or renew it; the operator looks again by itself",
         "ExternalResources": "create or renew it; the operator looks again by itself",
         "ExtensionNotFound": "create the Extension, or take it out of spec.extensions",
-        "AlreadyTried": f"publish a newer version, change the model, or {hint('start', set_name)} to try this one again "
-        "(without automatic roll-back)",
+        "AlreadyTried": f"publish a newer version, change the model, or {hint('start', set_name)} to try this one "
+        "again (without automatic roll-back)",
         "ModelUpgradeFaulted": f"change the model, or {hint('update-instances', set_name, '--all')}",
         "TemplateRefused": "mend spec.template as the server's words say",
         "NameConflict": "delete or rename the foreign pod",
