@@ -159,6 +159,15 @@ def test_status_in_ascii_loses_nothing() -> None:
     assert "?" not in text
 
 
+def test_that_no_instance_is_on_the_model_is_said() -> None:
+    scene = a_set(replicas=3, mode="Manual").on(NEW, OLD_MODEL)
+    scene.status["imageVersion"] = NEW
+
+    drawing = status_drawing.render(status.read(scene.snapshot()), width=80)
+
+    assert "3 on this version   0 on the model" in golden.drawn(drawing)
+
+
 def instances_of(scene: Scene, *, wide: bool = False) -> RenderableType:
     return instances_drawing.render(instances.read(scene.snapshot()), now=NOW, wide=wide)
 
