@@ -70,9 +70,9 @@ class Looking:
 
     # -- what is done --------------------------------------------------------------------------------------------------
 
-    async def look(self) -> Again:
-        """One look at the set."""
-        return await self._reconciler.look(WORK)
+    async def look(self, work: Work = WORK) -> Again:
+        """One look, at the set unless told otherwise."""
+        return await self._reconciler.look(work)
 
     async def settle(self, *, most: int = 10) -> Again:
         """Look as long as there is more to do at once."""
@@ -105,6 +105,8 @@ class Looking:
             return status_object(404, "NotFound", f"{path} not found")
         if request.method == "PATCH":
             return json(self._patched(path, body))
+        if request.method == "DELETE":
+            return json(self.there.pop(path))
         return json(self.there[path])
 
     def _created(self, path: str, body: Any, *, dry: bool) -> objects.Obj:

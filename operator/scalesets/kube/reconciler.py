@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from scalesets.engine.decide import decide
-from scalesets.engine.decision import Action, Decision, Write, WriteSetStatus, WriteUpgradeStatus
+from scalesets.engine.decision import Action, Decision, Event, Write, WriteSetStatus, WriteUpgradeStatus
 from scalesets.engine.view import SetView
 from scalesets.kube import catalogues, models, narration, upgrades, views
 from scalesets.kube.actions import ActionPool
@@ -238,6 +238,9 @@ class Reconciler:
             try:
                 store.put(await self._cluster.write_status(kind, *key, status, version=version))
             except Refusal as refusal:
+                if refusal.outcome in (Outcome.INVALID, Outcome.FORBIDDEN):
+                    words = f"the status was not stored: {refusal.message}"
+                    self._recorder.tell(raw, Event("WriteRefused", words, warning=True), kind=kind)
                 if refusal.outcome not in (Outcome.CONFLICT, Outcome.MISSING):
                     raise
                 await refresh(self._cluster, store, kind, key)

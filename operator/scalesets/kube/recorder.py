@@ -1,4 +1,4 @@
-"""Events on a ScaleSet: what people look for with `kubectl describe`, best effort.
+"""Events on our objects: what people look for with `kubectl describe`, best effort.
 
 Events never hold anything up: they are posted in the background, the same one within ten minutes once, and the oldest
 are dropped when the API server is slower than we are. A set that flaps can't flood the cluster: of each reason it gets
@@ -20,7 +20,7 @@ from typing import Any
 
 from scalesets.engine.decision import Event
 from scalesets.kube.client import Cluster, Refusal
-from scalesets.kube.kinds import EVENTS, SCALE_SETS
+from scalesets.kube.kinds import EVENTS, SCALE_SETS, Kind
 from scalesets.kube.names import FIELD_MANAGER, Raw
 
 log = logging.getLogger(__name__)
@@ -64,9 +64,9 @@ class Recorder:
         self._more = asyncio.Event()
         self._count = 0
 
-    def tell(self, scale_set: Raw, event: Event) -> None:
+    def tell(self, obj: Raw, event: Event, *, kind: Kind = SCALE_SETS) -> None:
         """Post the event unless the same was told a short while ago, or too many of its reason."""
-        metadata = scale_set["metadata"]
+        metadata = obj["metadata"]
         same = (metadata["uid"], event.reason, event.message)
         now = self._clock()
         if now - self._told.get(same, -SAME_WITHIN) < SAME_WITHIN:
@@ -82,7 +82,7 @@ class Recorder:
         if bucket.left_out:
             event = replace(event, message=f"{event.message} ({bucket.left_out} of the kind were left out before)")
             bucket.left_out = 0
-        self._waiting.append((metadata["namespace"], self._body(metadata, event)))
+        self._waiting.append((metadata["namespace"], self._body(kind, metadata, event)))
         self._more.set()
 
     def _bucket(self, key: tuple[str, str], now: float) -> _Bucket:
@@ -116,7 +116,7 @@ class Recorder:
             async with asyncio.timeout(seconds):
                 await self.flush()
 
-    def _body(self, metadata: Raw, event: Event) -> dict[str, Any]:
+    def _body(self, kind: Kind, metadata: Raw, event: Event) -> dict[str, Any]:
         self._count += 1
         now = datetime.now(UTC)
         note = event.message if len(event.message) <= _LONGEST_NOTE else event.message[: _LONGEST_NOTE - 1] + "…"
@@ -133,8 +133,8 @@ class Recorder:
             "note": note,
             "type": "Warning" if event.warning else "Normal",
             "regarding": {
-                "apiVersion": SCALE_SETS.api_version,
-                "kind": SCALE_SETS.kind,
+                "apiVersion": kind.api_version,
+                "kind": kind.kind,
                 "namespace": metadata["namespace"],
                 "name": metadata["name"],
                 "uid": metadata["uid"],

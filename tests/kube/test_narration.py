@@ -1,0 +1,67 @@
+"""The log's line for a decision: short, whatever the size of the set, and with what people look for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from scalesets.engine.decision import (
+    Action,
+    CreateInstance,
+    CreateUpgrade,
+    DeleteClaims,
+    DeleteInstance,
+    DryRun,
+    LabelInstance,
+    Preflight,
+    ReleaseUpgrade,
+    Write,
+    WriteSetStatus,
+    WriteUpgradeStatus,
+)
+from scalesets.engine.view import Batch, Code, Release, SetStatus, Target, UpgradeStatus, UpgradeType
+from scalesets.kube import narration
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+OLD, NEW = Release("1.0.0", "m"), Release("2.0.0", "m")
+
+
+def a_status(*members: int, waiting: str = "") -> UpgradeStatus:
+    batch = Batch(3, "1", 0, NOW, dict.fromkeys(members, OLD))
+    return UpgradeStatus(Code.ROLLING_FORWARD, Target("m"), NOW, waiting=waiting, batches=(batch,) if members else ())
+
+
+@pytest.mark.parametrize(
+    ("writes", "words"),
+    [
+        ([WriteSetStatus(SetStatus())], "status"),
+        ([WriteSetStatus(SetStatus(), urgent=False)], "counts"),
+        ([DryRun(4, NEW), Preflight("m")], "dry-run 4, preflight"),
+        ([CreateUpgrade("web-os-1", UpgradeType.OS_IMAGE)], "create web-os-1"),
+        ([ReleaseUpgrade("web-os-1", "uid")], "ReleaseUpgrade web-os-1"),
+        ([WriteUpgradeStatus("up", "uid", a_status(0, 1, 2, 7))], "up RollingForward batch 3 = 0-2,7"),
+        ([WriteUpgradeStatus("up", "uid", a_status(waiting="Pause"))], "up RollingForward waiting for Pause"),
+    ],
+)
+def test_writes_are_told_in_order(writes: list[Write], words: str) -> None:
+    assert narration.of_writes(writes) == words
+
+
+def test_actions_are_grouped_by_what_is_done_and_why() -> None:
+    actions: list[Action] = [
+        *(CreateInstance(o, NEW) for o in (0, 1, 2)),
+        DeleteInstance(4, "uid", "Upgrade"),
+        DeleteInstance(9, "uid", "ScaleIn"),
+        DeleteInstance(5, "uid", "Upgrade"),
+        LabelInstance(6, "uid"),
+        DeleteClaims(9),
+    ]
+    assert narration.of_actions(actions) == (
+        "create 0-2 (2.0.0); delete 4-5 (Upgrade); delete 9 (ScaleIn); label 6; delete-claims 9"
+    )
+
+
+def test_many_scattered_instances_are_counted() -> None:
+    assert narration.of_actions([CreateInstance(o, NEW) for o in range(0, 1000, 2)]) == "create 500 instances (2.0.0)"
+    assert narration.of_actions([CreateInstance(o, NEW) for o in range(1000)]) == "create 0-999 (2.0.0)"
