@@ -168,6 +168,17 @@ def test_that_no_instance_is_on_the_model_is_said() -> None:
     assert "3 on this version   0 on the model" in golden.drawn(drawing)
 
 
+def test_scaling_says_which_way() -> None:
+    scene = a_set(replicas=3).on(NEW).starting(2)
+    for type_ in ("Reconciling", "Progressing"):
+        scene = scene.condition(type_, True, "ScalingOut", "up to 3 instances")
+
+    told = golden.drawn(status_drawing.render(status.read(scene.snapshot()), width=80))
+
+    assert told.count("scaling out, up to 3 instances") == 1
+    assert "web-2: os not ready" in told
+
+
 def instances_of(scene: Scene, *, wide: bool = False) -> RenderableType:
     return instances_drawing.render(instances.read(scene.snapshot()), now=NOW, wide=wide)
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from scalesets.cli import words
 from scalesets.cli.errors import CommandError
-from scalesets.cli.fields import Obj, at, condition, image_reference, name_of, number, text, when
+from scalesets.cli.fields import ConditionView, Obj, at, condition, image_reference, name_of, number, text, when
 from scalesets.cli.program import hint
 from scalesets.cli.snapshot import Snapshot
 from scalesets.cli.surroundings import Surroundings, engine_view
@@ -160,11 +160,11 @@ def health(scale_set: Obj) -> HealthView:
     for type_ in ("Stalled", "Reconciling"):
         found = condition(scale_set, type_)
         if found is not None and found.true:
-            return HealthView(type_, found.message or found.reason)
+            return HealthView(type_, _said(found))
     ready = condition(scale_set, "Ready")
     if ready is None:
         return HealthView("Unknown", "")
-    return HealthView("Ready" if ready.true else "NotReady", "" if ready.true else ready.message or ready.reason)
+    return HealthView("Ready" if ready.true else "NotReady", "" if ready.true else _said(ready))
 
 
 def progress(upgrade: UpgradeView, everyone: tuple[InstanceView, ...]) -> ProgressView:
@@ -212,7 +212,7 @@ def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tupl
     if upgrade is None:
         lines += [WaitView(f"{name_of(u)} has not begun yet") for u in snapshot.waiting_upgrades]
         progressing = condition(snapshot.scale_set, "Progressing")
-        lines += [WaitView(progressing.message)] if progressing is not None and progressing.message else []
+        lines += [WaitView(_said(progressing))] if progressing is not None and progressing.message else []
         return lines + by_reason([i for i in everyone if i.status == "Starting"])
     busy = [i for i in everyone if i.status in ("Upgrading", "RollingBack")]
     lines += by_reason(busy)
@@ -227,6 +227,12 @@ def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tupl
         )
         lines.append(WaitView(stop))
     return lines
+
+
+def _said(found: ConditionView) -> str:
+    """A condition in words; those of scaling say how far, and their reason which way."""
+    way = {"ScalingOut": "scaling out, ", "ScalingIn": "scaling in, "}.get(found.reason, "")
+    return f"{way}{found.message}" if found.message else found.reason
 
 
 def by_reason(busy: list[InstanceView]) -> list[WaitView]:
