@@ -29,6 +29,7 @@ from scalesets.engine.view import (
     RollingPolicy,
     SetStatus,
     SetView,
+    Sidecar,
     StartedBy,
     Timing,
     TroubleKind,
@@ -50,6 +51,32 @@ FIRST_MODEL = Model("m1", "c1", IMAGE)
 
 
 @dataclass(slots=True)
+class Container:
+    """The container of an extension. After a patch the one ``former`` is shown until ``from_``, then this one as well
+    whatever it is, and from ``true_from`` on as it is (docs/rules.md, "Health").
+    """
+
+    id: str
+    bad: bool
+    from_: datetime
+    true_from: datetime
+    before: str = ""
+    former: Container | None = None
+
+    def shown(self, now: datetime) -> Container:
+        """The container that the pod's status has now."""
+        return self.former.shown(now) if self.former is not None and now < self.from_ else self
+
+    def is_ready(self, now: datetime) -> bool:
+        """Whether it is shown ready."""
+        return not self.bad or now < self.true_from
+
+    def changes(self) -> Iterator[datetime]:
+        """When it is shown otherwise."""
+        yield from (self.from_, self.true_from)
+
+
+@dataclass(slots=True)
 class Pod:
     """A simulated pod. ``ready_at`` None: it never gets ready."""
 
@@ -65,10 +92,19 @@ class Pod:
     lost: bool = False
     protected: bool = False
     pending: str = ""
+    containers: dict[str, Container] = field(default_factory=dict)  # of its extensions, once they were patched
 
     def is_ready(self, now: datetime) -> bool:
         """The pod's Ready condition."""
-        return self.ready_at is not None and self.ready_at <= now and not self.lost
+        well = all(c.shown(now).is_ready(now) for c in self.containers.values())
+        return self.ready_at is not None and self.ready_at <= now and not self.lost and well
+
+    def ready_since(self, now: datetime) -> datetime | None:
+        """Its last transition to Ready."""
+        if self.ready_at is None or not self.is_ready(now):
+            return None
+        healed = [c.from_ for c in self.containers.values() if c.from_ <= now and c.former and c.former.bad]
+        return max([self.ready_at, *healed])
 
 
 @dataclass(slots=True)
@@ -78,6 +114,7 @@ class Gallery:
     published: list[PublishedVersion] = field(default_factory=list)
     seen: tuple[SeenVersion, ...] = ()
     exists: bool = True
+    supports: bool = True  # automatic upgrade
 
 
 class ConflictError(Exception):
@@ -138,6 +175,10 @@ class World:
     within_limit_since: datetime | None = START
     fresh_since: datetime | None = START - timedelta(days=1)
     losses: dict[int, tuple[int, datetime]] = field(default_factory=dict)
+    notice: timedelta = SECOND  # until a kubelet acts on a patch
+    pretence: timedelta = 2 * SECOND  # how long a new container is shown ready although it isn't
+    patches: list[tuple[datetime, int, str, str]] = field(default_factory=list)
+    unpatchable: set[int] = field(default_factory=set)
     generation: int = 1
     replicas_owned: bool = True
     lag: timedelta = timedelta(0)  # fixed from the start
@@ -186,6 +227,11 @@ class World:
     def start_upgrade(self, name: str, kind: UpgradeType = UpgradeType.OS_IMAGE, *instances: str) -> None:
         """A user creates a RollingUpgrade."""
         self.upgrades[name] = Upgrade(name, f"uid-{name}", self.now, kind, StartedBy.USER, instances=instances)
+
+    def upgrade_extensions(self, name: str, *extensions: str) -> None:
+        """A user starts an Extension upgrade."""
+        kind = UpgradeType.EXTENSION
+        self.upgrades[name] = Upgrade(name, f"uid-{name}", self.now, kind, StartedBy.USER, extensions=extensions)
 
     def cancel(self, name: str) -> None:
         """A user sets spec.cancel."""
@@ -283,6 +329,7 @@ class World:
             images=self._catalogues(self.images),
             extensions=self._catalogues(self.extensions),
             instances=self._instances(),
+            unpatchable=frozenset(self.unpatchable),
             claims_deleting=frozenset(self.claims_deleting),
             spare_claims=frozenset(o for o in self.claims if o >= self.replicas),
             delete_claims_when_scaled=self.delete_claims_when_scaled,
@@ -319,7 +366,8 @@ class World:
         for name, gallery in galleries.items():
             if gallery.exists:
                 gallery.seen = reconcile(gallery.published, gallery.seen, ("here",), self.now).seen
-                found[name] = for_location(name, gallery.published, gallery.seen, "here")
+                catalogue = for_location(name, gallery.published, gallery.seen, "here")
+                found[name] = replace(catalogue, supports_automatic_upgrade=gallery.supports)
         return found
 
     def _instance(self, ordinal: int, pod: Pod) -> Instance:
@@ -331,7 +379,7 @@ class World:
             pod.release,
             pod.created,
             ready=ready,
-            ready_since=pod.ready_at if ready else None,
+            ready_since=pod.ready_since(self.now),
             started_at=started if started <= self.now and not pod.fails_to_start else None,
             failed_to_start=None if ready else pod.failed_to_start,
             failure="ImagePullBackOff" if pod.failed_to_start else "",
@@ -341,6 +389,36 @@ class World:
             lost=pod.lost,
             protected=pod.protected,
             pending_os_upgrade=pod.pending,
+            sidecars=tuple(self._sidecar(pod, name) for name, _ in pod.release.extensions),
+        )
+
+    def _sidecar(self, pod: Pod, name: str) -> Sidecar:
+        latest = pod.containers.get(name)
+        if latest is None:
+            started = pod.created + self.boot
+            there = started <= self.now
+            return Sidecar(name, self._first_id(pod, name) if there else "", there, started if there else None, there)
+        shown = latest.shown(self.now)
+        return Sidecar(name, shown.id, True, shown.from_, shown.is_ready(self.now), latest.before)
+
+    def _first_id(self, pod: Pod, name: str) -> str:
+        return f"{pod.uid}/{name}/0"
+
+    def _patch(self, pod: Pod, action: d.PatchExtension) -> None:
+        """A kubelet takes note of a patch after a moment, and shows the new container as well for a moment more."""
+        former = pod.containers.get(action.name) or Container(
+            self._first_id(pod, action.name), False, pod.created + self.boot, pod.created + self.boot
+        )
+        extensions = tuple((n, action.version if n == action.name else v) for n, v in pod.release.extensions)
+        pod.release = replace(pod.release, extensions=extensions)
+        from_ = self.now + self.notice
+        pod.containers[action.name] = Container(
+            f"{pod.uid}/{action.name}/{next(self._ids)}",
+            f"{action.name}:{action.version}" in self.bad,
+            from_,
+            from_ + self.pretence,
+            action.before,
+            replace(former, former=None),
         )
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -444,6 +522,8 @@ class World:
         """When pods do something by themselves."""
         for pod in self.pods.values():
             yield from (t for t in (pod.gone_at, pod.ready_at, pod.created + self.boot) if t is not None)
+            for container in pod.containers.values():
+                yield from container.changes()
         if self._lagging is not None:
             yield from self._lagging.arrivals()
 
@@ -545,6 +625,12 @@ class World:
                         assert key == "scalesets.dev/pending-os-upgrade"
                         pod.pending = mark or ""
                 self._learn(ordinal, uid)
+            case d.PatchExtension(ordinal, uid):
+                pod = self.pods.get(ordinal)
+                if pod is not None and pod.uid == uid:
+                    self._patch(pod, action)
+                    self.patches.append((self.now, ordinal, action.name, action.version))
+                self._learn(ordinal, uid)
             case d.DeleteClaims(ordinal):
                 if ordinal >= self.replicas:  # a fresh look says that it is still wanted
                     assert ordinal not in self.pods, "a claim is deleted before its pod is gone"
@@ -565,7 +651,7 @@ class World:
             return
         self.troubles.clear(*TroubleKind, ordinal=ordinal)
         self.troubles.clear(TroubleKind.TEMPLATE_REFUSED, model=release.model)
-        named = {release.image_version, release.model}
+        named = {release.image_version, release.model, *(f"{n}:{v}" for n, v in release.extensions)}
         fails = bool(named & self.failing)
         ready_at = None if fails or named & self.bad else self.now + 2 * self.boot
         self.pods[ordinal] = Pod(f"pod-{next(self._ids)}", release, self.now, ready_at, fails)

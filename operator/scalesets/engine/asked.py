@@ -12,7 +12,12 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class ModelExtension:
-    """An extension as a model names it; ``key`` finds its catalogue in ``SetView.extensions``."""
+    """An extension as a model names it; ``key`` finds its catalogue in ``SetView.extensions``.
+
+    ``settle`` is how long its container must run well after an upgrade before that is believed: 2 s plus the larger
+    periodSeconds of its start-up and readiness probes, 10 s if it has neither. ``probe_delay`` is what those probes
+    need at least.
+    """
 
     name: str
     key: str  # publisher/type
@@ -20,6 +25,8 @@ class ModelExtension:
     auto_upgrade_minor_version: bool = False
     enable_automatic_upgrade: bool = False
     reports_application_health: bool = False
+    settle: timedelta = timedelta(seconds=10)
+    probe_delay: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,15 +53,15 @@ def failed(batches: tuple[Batch, ...], scope: Ordinals) -> Ordinals:
 
 
 def upgraded_instances(
-    census: Census, policy: RollingPolicy, batches: tuple[Batch, ...], scope: Ordinals
+    census: Census, policy: RollingPolicy, batches: tuple[Batch, ...], scope: Ordinals, *, excused: Ordinals = NONE
 ) -> Stop | None:
     """Make sure that of the instances touched so far not too many failed or have turned unhealthy since (O13).
 
     Instances that were unhealthy before their batch and stayed so are left out on both sides: one sick instance
-    doesn't stop its own cure.
+    doesn't stop its own cure. ``excused`` are instances whose illness has another cause.
     """
     all_touched = touched(batches, scope)
-    bad = failed(batches, scope) | (all_touched & census.unhealthy)
+    bad = failed(batches, scope) | (all_touched & census.unhealthy - excused)
     incurable = bad & _all(b.unhealthy_before for b in batches)
     bad, base = bad - incurable, all_touched - incurable
     percent = policy.max_unhealthy_upgraded_percent

@@ -132,7 +132,7 @@ def _progressing(upgrade: Upgrade | None, start: Start, work: Words | None) -> C
     if upgrade is not None and not upgrade.finished:
         if status is None:
             return Condition("Progressing", True, "Starting", f"{upgrade.name} starts")
-        words = f"{upgrade.name}: {scopes.target_words(upgrade.type, status.target)}"
+        words = f"{upgrade.name}: {scopes.target_words(upgrade.type, status)}"
         if status.waiting:
             return Condition("Progressing", True, status.waiting, f"{words}; {status.waiting_message}")
         return Condition("Progressing", True, status.code.value, words)
@@ -154,7 +154,8 @@ def _eligible(view: SetView, now: datetime) -> Condition:
 
 
 def _last_upgrade(status: SetStatus) -> Iterable[Condition]:
-    known = [u for u in (status.last_os_upgrade, status.last_model_upgrade) if u is not None]
+    of_types = (status.last_os_upgrade, status.last_model_upgrade, *status.last_extension_upgrades.values())
+    known = [u for u in of_types if u is not None]
     if known:
         last = max(known, key=lambda u: u.completed)
         why = f": {last.code}: {last.reason}" if last.code else ""
@@ -169,6 +170,11 @@ def _left_out(view: SetView, census: Census) -> Iterable[Condition]:
         parts.append(f"protected from upgrades: {_names(view, census.protected)}")
     if dying := view.claims_deleting.intersection(census.releases):
         parts.append(f"a claim is being deleted: {_names(view, dying)}")
+    if view.unpatchable:
+        parts.append(
+            "on nodes whose kubelet is older than 1.32, which don't restart a patched extension: "
+            f"{_names(view, view.unpatchable)}"
+        )
     model = view.model
     if view.mode is UpgradeMode.MANUAL and model is not None:
         old = census.where(lambda release: release.model != model.name)

@@ -137,13 +137,26 @@ class LabelInstance:
 
 
 @dataclass(frozen=True, slots=True)
+class PatchExtension:
+    """Bring one extension of a running pod to another version, in place, by UID: its image, the annotation of its
+    version, and that of the container it had ``before`` (empty: none to wait for).
+    """
+
+    ordinal: int
+    uid: str
+    name: str
+    version: str
+    before: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteClaims:
     """Delete the claims of an instance that was scaled in, by UID; its pod is gone."""
 
     ordinal: int
 
 
-Action = CreateInstance | DeleteInstance | LabelInstance | DeleteClaims
+Action = CreateInstance | DeleteInstance | LabelInstance | PatchExtension | DeleteClaims
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 
-from scalesets.engine.view import Instance, Model, Release, RollingPolicy
+from scalesets.engine.view import Instance, Model, ModelExtension, Release, RollingPolicy
 
 UNPROBED_SETTLE_TIME = timedelta(seconds=10)
 """An ``os`` without a readiness probe must be Ready for so long without a restart."""
@@ -68,6 +68,50 @@ def judge(
         started = min(started, instance.started_at)
     if instance.failed_to_start is not None:
         started = min(started, instance.failed_to_start)
+    return _due(max(started + timeout, sure), now)
+
+
+def judge_in_place(
+    instance: Instance | None,
+    wanted: Release,
+    extension: ModelExtension,
+    *,
+    since: datetime,
+    policy: RollingPolicy,
+    model: Model | None,
+    was_unhealthy: bool,
+    fresh_since: datetime | None,
+    now: datetime,
+) -> Judgement:
+    """Judge an instance of which one extension was upgraded in place; never on the readiness of before (E3).
+
+    Its container must be another one than before, started and the pod Ready, without a break for the extension's settle
+    time: the kubelet reports a new container started and ready for a moment although its version is bad. An instance
+    that ``was_unhealthy`` before is judged by the extension's own container. A pod that was made anew meanwhile is
+    judged as any other.
+    """
+    sidecar = instance.sidecar(extension.name) if instance is not None else None
+    in_place = instance is not None and instance.live and instance.release == wanted
+    if instance is None or sidecar is None or not in_place or not sidecar.before:
+        return judge(instance, wanted, since=since, policy=policy, model=model, fresh_since=fresh_since, now=now)
+    timeout = max(policy.health_timeout, extension.probe_delay, model.probe_delay if model else timedelta(0))
+    sure = (fresh_since or now) + CATCHING_UP
+    started = since + policy.provisioning_timeout
+    if sidecar.container_id in ("", sidecar.before):
+        if instance.failed_to_start is not None:
+            started = min(started, max(instance.failed_to_start, since))
+        return _due(max(started + timeout, sure), now)
+    if sidecar.started_at is not None:
+        started = min(started, max(sidecar.started_at, since))
+        settled = sidecar.started_at
+        if was_unhealthy:
+            well = sidecar.ready
+        else:
+            well = instance.ready
+            settled = max(settled, instance.ready_since or settled)
+        if well and sidecar.started:
+            settled += extension.settle
+            return HEALTHY if settled <= now else Judgement(Verdict.WAITING, settled)
     return _due(max(started + timeout, sure), now)
 
 

@@ -6,12 +6,23 @@ target starts by itself again (docs/rules.md, "When upgrades start").
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from scalesets.engine import checks
 from scalesets.engine.decision import DeleteUpgrade
-from scalesets.engine.view import Code, LastUpgrade, SetStatus, SetView, Timing, Upgrade, UpgradeType
+from scalesets.engine.view import (
+    Code,
+    LastUpgrade,
+    SetStatus,
+    SetView,
+    TargetOutcome,
+    Timing,
+    Upgrade,
+    UpgradeStatus,
+    UpgradeType,
+)
 
 KEPT = 5
 KEPT_FOR = timedelta(days=61)
@@ -19,6 +30,9 @@ KEPT_FOR = timedelta(days=61)
 
 SHORTEST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
+
+INSTANCES_FAILED = "InstancesFailed"
+"""Some instances failed, within the limit: the extension is tried on them again after a while (E4)."""
 
 _MAX_FAULTED_VERSIONS = 20
 
@@ -39,6 +53,8 @@ def closed(view: SetView, stored: SetStatus, upgrade: Upgrade) -> SetStatus:
         model=status.target.model,
         enabled_time=stored.enabled_time,
     )
+    if upgrade.type is UpgradeType.EXTENSION:
+        return replace(freed, last_extension_upgrades=_of_extensions(stored, status, last))
     if not last.model or upgrade.instances:
         return freed  # it never began, or is only about the instances that a user named
     if upgrade.type is UpgradeType.MODEL:
@@ -48,6 +64,23 @@ def closed(view: SetView, stored: SetStatus, upgrade: Upgrade) -> SetStatus:
     if last.outcome is Code.FAULTED and last.code != checks.UPGRADED:
         last = replace(last, retry_delay=_retry_delay(stored.last_os_upgrade, last, view.timing))
     return replace(freed, last_os_upgrade=last, faulted_os_versions=_faulted(stored.faulted_os_versions, last))
+
+
+def _of_extensions(stored: SetStatus, status: UpgradeStatus, last: LastUpgrade) -> Mapping[str, LastUpgrade]:
+    """How each of the upgrade's extensions ended; of several majors the one that fared worst."""
+    known = dict(stored.last_extension_upgrades)
+    fresh: set[str] = set()
+    for target in status.extensions:
+        if target.name in fresh and target.outcome is TargetOutcome.SUCCEEDED:
+            continue
+        fresh.add(target.name)
+        failed = target.outcome in (TargetOutcome.FAILED, TargetOutcome.STOPPED)
+        code = target.error_code or (INSTANCES_FAILED if failed else last.code)
+        reason = target.error or (f"{target.failed} instances failed" if failed else last.reason)
+        succeeded = target.outcome is TargetOutcome.SUCCEEDED
+        outcome = Code.FAULTED if failed else Code.COMPLETED if succeeded else last.outcome
+        known[target.name] = replace(last, version=target.to, outcome=outcome, code=code, reason=reason)
+    return known
 
 
 def outdated(view: SetView, now: datetime) -> tuple[tuple[DeleteUpgrade, ...], datetime | None]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from scalesets.engine import batches, checks, progress, releases, scopes, words, working
+from scalesets.engine import batches, checks, extensions, progress, releases, scopes, words, working
 from scalesets.engine.census import Census
 from scalesets.engine.decision import Action, DryRun, Event
 from scalesets.engine.view import (
@@ -52,7 +52,7 @@ class Step:
 def step(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Step:
     """Take the upgrade that holds the lock one step further."""
     status = upgrade.status
-    if status is None or (not status.batches and not scopes.is_current(view, upgrade, status, now)):
+    if status is None or (not status.batches and not scopes.is_current(view, upgrade, status, census, now)):
         begun = scopes.begin(view, upgrade, census, now)
         if begun.code.final:
             return Step(begun, events=(words.ended(upgrade, begun),))
@@ -126,6 +126,8 @@ def _next(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census
     if status.error_code:
         return _put_back_next(view, upgrade, status, now)
     status = scopes.trim(view, upgrade, status, census)
+    if upgrade.type is UpgradeType.EXTENSION:
+        return _next_extension(view, upgrade, status, policy, census, now)
     if status.batches and (stop := checks.upgraded_instances(census, policy, status.batches, status.scope)):
         return _stop(view, upgrade, status, stop, now)
     pending = status.scope - checks.touched(status.batches, status.scope)
@@ -141,6 +143,68 @@ def _next(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census
         if stop := checks.whole_set(census, policy, code=code, ignored=ignored):
             return _stop(view, upgrade, status, stop, now)
     return _choose(view, upgrade, scopes.refresh(view, status, now), pending, policy, census, now)
+
+
+def _next_extension(
+    view: SetView, upgrade: Upgrade, status: UpgradeStatus, policy: RollingPolicy, census: Census, now: datetime
+) -> Step:
+    """The next extension on the instances of the last batch, else the next visit (extensions.py)."""
+    status = extensions.reviewed(view, upgrade, status, census, policy, now)
+    left = extensions.pending(status, census)
+    if not left:
+        outcome, error_code, error = extensions.verdict(status)
+        return _end(upgrade, status, outcome, now, error_code, error)
+    if upgrade.deleting or upgrade.cancel:
+        reason = scopes.cancel_reason(view, upgrade, status, now)
+        assert reason is not None
+        return _end(upgrade, status, Code.CANCELLED, now, *reason)
+    going_on = extensions.following(status, left)
+    everyone = frozenset().union(*left.values())
+    if going_on is None and (held := _hold(view, upgrade, status, everyone, policy, now)):
+        return held
+    code = checks.DURING if status.batches or upgrade.started_by is StartedBy.PLATFORM else checks.BEFORE
+    if stop := checks.whole_set(census, policy, code=code):
+        return _stop(view, upgrade, status, stop, now)
+    if going_on is not None:
+        last, name, members = going_on
+        return _begin(status, census, last.zone, last.update_domain, members, now, extension=name)
+    choice = batches.choose(
+        view,
+        everyone,
+        limit=batches.size(policy, upgrade.type, view.replicas),
+        cross_zone=policy.cross_zone,
+        unhealthy_first=census.unhealthy if policy.prioritize_unhealthy else NONE,
+    )
+    if choice is None:
+        return _wait(status, "ZoneClosed", f"zone {view.open_zone} is open for this target now")
+    name, members = next((n, found) for n, some in left.items() if (found := choice.members & some))
+    return _begin(status, census, choice.zone, choice.update_domain, members, now, extension=name)
+
+
+def _begin(
+    status: UpgradeStatus,
+    census: Census,
+    zone: str,
+    update_domain: int,
+    members: Ordinals,
+    now: datetime,
+    *,
+    extension: str = "",
+) -> Step:
+    """A batch begins: its intent."""
+    batch = Batch(
+        number=len(status.batches) + 1,
+        zone=zone,
+        update_domain=update_domain,
+        start=now,
+        members={o: census.releases[o] for o in sorted(members)},
+        extension=extension,
+        unhealthy_before=members & census.unhealthy,
+    )
+    started = replace(
+        status, batches=(*status.batches, batch), code=Code.ROLLING_FORWARD, waiting="", waiting_message=""
+    )
+    return Step(progress.counted(started))
 
 
 def _hold(
@@ -186,20 +250,10 @@ def _choose(
     )
     if choice is None:
         return _wait(status, "ZoneClosed", f"zone {view.open_zone} is open for this target now")
-    batch = Batch(
-        number=len(status.batches) + 1,
-        zone=choice.zone,
-        update_domain=choice.update_domain,
-        start=now,
-        members={o: census.releases[o] for o in sorted(choice.members)},
-        unhealthy_before=choice.members & census.unhealthy,
-    )
     sample = min(choice.members)
-    trial = DryRun(sample, releases.for_member(view, upgrade, status.target, batch.members[sample]))
-    started = replace(
-        status, batches=(*status.batches, batch), code=Code.ROLLING_FORWARD, waiting="", waiting_message=""
-    )
-    return Step(progress.counted(started), dry_run=trial)
+    trial = DryRun(sample, releases.for_member(view, upgrade, status.target, census.releases[sample]))
+    begun = _begin(status, census, choice.zone, choice.update_domain, choice.members, now)
+    return replace(begun, dry_run=trial)
 
 
 def _wait(status: UpgradeStatus, reason: str, message: str, until: datetime | None = None) -> Step:
@@ -251,7 +305,13 @@ def _end(
     upgrade: Upgrade, status: UpgradeStatus, code: Code, now: datetime, error_code: str = "", error: str = ""
 ) -> Step:
     ended = replace(
-        status, code=code, completed=now, error_code=error_code, error=error, waiting="", waiting_message=""
+        extensions.closed(status),
+        code=code,
+        completed=now,
+        error_code=error_code,
+        error=error,
+        waiting="",
+        waiting_message="",
     )
     if code is Code.CANCELLED:
         ended = replace(ended, last_action="Cancel", last_action_time=now)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from scalesets.engine import checks, eligibility, progress, releases, versions
+from scalesets.engine import checks, eligibility, extensions, progress, releases, versions
 from scalesets.engine.census import Census
 from scalesets.engine.view import (
     NONE,
@@ -47,7 +47,7 @@ def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Upg
     """
     blank = UpgradeStatus(Code.ROLLING_FORWARD, Target(""), now, last_action_time=now)
     if upgrade.type is UpgradeType.EXTENSION:
-        return _refuse(blank, upgrade, now, "NotSupported", "type Extension is not supported yet; use OSImage or Model")
+        return _begin_extensions(view, upgrade, blank, census, now)
     needs = eligibility.MANUAL_START if upgrade.type is UpgradeType.OS_IMAGE else (eligibility.has_model,)
     for check in needs:
         if found := check(view, now):
@@ -107,9 +107,12 @@ def is_platform_os(upgrade: Upgrade) -> bool:
     return upgrade.type is UpgradeType.OS_IMAGE and upgrade.started_by is StartedBy.PLATFORM
 
 
-def is_current(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> bool:
+def is_current(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census, now: datetime) -> bool:
     """Whether an upgrade without batches still has the right target: the model of now, and no newer version."""
     model = view.model
+    if upgrade.type is UpgradeType.EXTENSION:
+        today = _begin_extensions(view, upgrade, status, census, now).extensions
+        return [(t.name, t.to) for t in today] == [(t.name, t.to) for t in status.extensions]
     if model is None or upgrade.type is UpgradeType.MODEL:
         return True
     newest = releases.allowed_version(view, model, now) or ""
@@ -120,6 +123,8 @@ def let_go(view: SetView, status: UpgradeStatus) -> UpgradeStatus:
     """Let go of instances that were scaled in, and of members that are still up and mustn't be taken down any more."""
     scope = frozenset(o for o in status.scope if o < view.replicas)
     batch = status.running_batch
+    if batch is not None and batch.extension:
+        batch = None  # nobody is taken down
     dying = view.claims_deleting.intersection(batch.members) & scope if batch is not None else NONE
     kept_up = frozenset(o for o in dying if batch is not None and _is_untouched(view, o, batch.members[o]))
     if scope == status.scope and not kept_up:
@@ -134,9 +139,14 @@ def trim(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census)
     """
     status = let_go(view, status)
     untouched = status.scope - checks.touched(status.batches, status.scope)
-    behind = census.where(lambda release: needs_upgrade(view, upgrade, status.target, release))
+    if upgrade.type is UpgradeType.EXTENSION:
+        behind = census.where(lambda release: extensions.is_behind(status.extensions, release))
+        left_alone = census.protected | view.unpatchable
+    else:
+        behind = census.where(lambda release: needs_upgrade(view, upgrade, status.target, release))
+        left_alone = census.protected | view.claims_deleting
     still = untouched.intersection(behind)
-    kept_out = still & (census.protected | view.claims_deleting)
+    kept_out = still & left_alone
     scope = status.scope - (untouched - still) - kept_out
     if scope == status.scope:
         return status
@@ -148,6 +158,8 @@ def cancel_reason(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: d
     if upgrade.deleting or upgrade.cancel:
         return CANCELLED_BY_USER, "deleted by a user" if upgrade.deleting else "spec.cancel was set"
     model, target = view.model, status.target
+    if upgrade.type is UpgradeType.EXTENSION:
+        return None  # each of its extensions ends by itself
     if upgrade.type is UpgradeType.MODEL:
         if model is not None and model.name != target.model:
             return SUPERSEDED, f"the model changed to {model.name}"
@@ -200,9 +212,46 @@ def refresh(view: SetView, status: UpgradeStatus, now: datetime) -> UpgradeStatu
     return replace(status, target=replace(status.target, model=model.name, extensions=extensions))
 
 
-def target_words(kind: UpgradeType, target: Target) -> str:
+def target_words(kind: UpgradeType, status: UpgradeStatus) -> str:
     """The target in words."""
-    return f"OS image version {target.image_version}" if kind is UpgradeType.OS_IMAGE else f"model {target.model}"
+    if kind is UpgradeType.EXTENSION:
+        return extensions.words(status.extensions)
+    if kind is UpgradeType.OS_IMAGE:
+        return f"OS image version {status.target.image_version}"
+    return f"model {status.target.model}"
+
+
+def _begin_extensions(
+    view: SetView, upgrade: Upgrade, blank: UpgradeStatus, census: Census, now: datetime
+) -> UpgradeStatus:
+    """The extensions that a user names, all that are due, or for the platform those that may start by themselves."""
+    model = view.model
+    if model is None:
+        found = eligibility.has_model(view, now)
+        assert found is not None
+        return _refuse(blank, upgrade, now, found.reason, found.message)
+    known = [e.name for e in model.extensions]
+    if unknown := [name for name in upgrade.extensions if name not in known]:
+        message = f"spec.extensions: {', '.join(unknown)} not in the set's extensions ({', '.join(known) or 'none'})"
+        return _refuse(blank, upgrade, now, "ExtensionNotFound", message)
+    automatic = upgrade.started_by is StartedBy.PLATFORM
+    targets = extensions.targets(view, census, upgrade.extensions or known, now)
+    if automatic:
+        targets = tuple(t for t in targets if extensions.may_start(view, t, now))
+    wanted = census.where(lambda release: extensions.is_behind(targets, release))
+    scope = frozenset(o for o in wanted if may_patch(view, census, o, automatic=automatic))
+    fresh = replace(blank, target=Target(model.name), extensions=targets)
+    return progress.counted(replace(fresh, scope=scope, skipped=frozenset(wanted) - scope))
+
+
+def may_patch(view: SetView, census: Census, ordinal: int, *, automatic: bool) -> bool:
+    """Not protected, on a node that restarts a patched sidecar, and for the platform's upgrade in Manual mode on the
+    latest model (E10).
+    """
+    if ordinal in census.protected or ordinal in view.unpatchable:
+        return False
+    on_model = view.model is None or census.releases[ordinal].model == view.model.name
+    return on_model or not automatic or view.mode is not UpgradeMode.MANUAL
 
 
 def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals | None, list[str]]:

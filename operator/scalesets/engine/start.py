@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scalesets.engine import checks, eligibility, progress, releases, scopes, versions, words
+from scalesets.engine import checks, eligibility, extensions, progress, releases, scopes, triggers, versions, words
 from scalesets.engine.census import Census
 from scalesets.engine.decision import (
     ClearApprovals,
@@ -77,7 +77,14 @@ def choose(view: SetView, census: Census, now: datetime) -> Start:
     model = _model_upgrade(view, census, now)
     if not model.idle:
         return model
-    return waiting or _os_upgrade(view, census, now)
+    os_upgrade = waiting or _os_upgrade(view, census, now)
+    if os_upgrade.lock or os_upgrade.writes:
+        return os_upgrade
+    extension_upgrade = _extension_upgrade(view, census, now)
+    if extension_upgrade.writes or os_upgrade.idle:
+        return extension_upgrade
+    times = [t for t in (os_upgrade.look_again, extension_upgrade.look_again) if t is not None]
+    return replace(os_upgrade, look_again=min(times, default=None))
 
 
 def upgrade_name(view: SetView, kind: UpgradeType, target: str) -> str:
@@ -98,12 +105,10 @@ def due_time(view: SetView, version: str, available_since: datetime) -> datetime
 
     The jitter is a hash of set and version, so every operator computes the same time.
     """
-    share = int.from_bytes(hashlib.sha256(f"{view.uid}/{version}".encode()).digest()[:4], "big") / 2**32
-    timing = view.timing
-    after_publishing = timing.trigger_delay_min + (timing.trigger_delay_max - timing.trigger_delay_min) * share
-    due = available_since + after_publishing
+    due = triggers.after_publishing(view, version, available_since)
     if view.status.first_enabled_time is not None:
-        due = max(due, view.status.first_enabled_time + timing.first_trigger_delay * share)
+        first = view.timing.first_trigger_delay * triggers.share(view, version)
+        due = max(due, view.status.first_enabled_time + first)
     return due
 
 
@@ -237,6 +242,34 @@ def _os_upgrade(view: SetView, census: Census, now: datetime) -> Start:
         return wait
     name = upgrade_name(view, UpgradeType.OS_IMAGE, newest.version)
     return Start(writes=(Preflight(model.name), CreateUpgrade(name, UpgradeType.OS_IMAGE)))
+
+
+def _extension_upgrade(view: SetView, census: Census, now: datetime) -> Start:
+    """The platform brings extensions that have opted in to the newest version of their major, once they are due (E1).
+
+    Those that are due at the same time share an upgrade (E6).
+    """
+    model = view.model
+    if model is None:
+        return Start()
+    opted_in = [e for e in model.extensions if extensions.automatic_upgrade(view, e) == extensions.ENABLED]
+    known = extensions.targets(view, census, [e.name for e in opted_in], now) if opted_in else ()
+    if not known:
+        return Start()
+    of = {e.name: e for e in opted_in}
+    later = [t for target in known if (t := extensions.start_time(view, of[target.name], target)) and t > now]
+    prospect = _prospect(view, UpgradeType.EXTENSION, census, now)
+    if not prospect.scope:
+        due = min(later, default=None)
+        return _wait_until(due, extensions.words(known)) if due is not None else Start()
+    if found := eligibility.has_current_resources(view, now):
+        return Start(reason=found.reason, message=found.message, look_again=min(later, default=None))
+    policy = policy_for(view, UpgradeType.EXTENSION)
+    if checks.whole_set(census, policy, code=checks.BEFORE):
+        return _too_many_unhealthy(policy)
+    what = ",".join(f"{t.name}/{t.to}" for t in prospect.extensions)
+    name = upgrade_name(view, UpgradeType.EXTENSION, what)
+    return Start(writes=(Preflight(model.name), CreateUpgrade(name, UpgradeType.EXTENSION)))
 
 
 def _tried(view: SetView, version: str) -> str:

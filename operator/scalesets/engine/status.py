@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from scalesets.engine import conditions, versions
+from scalesets.engine import conditions, extensions, versions
 from scalesets.engine.census import Census
 from scalesets.engine.start import Start
 from scalesets.engine.view import (
@@ -130,8 +130,7 @@ def _extensions(view: SetView, census: Census) -> tuple[tuple[str, str, str], ..
             if name not in installed or versions.is_newer(version, installed[name]):
                 installed[name] = version
     return tuple(
-        (e.name, installed.get(e.name, ""), "Enabled" if e.enable_automatic_upgrade else "Disabled")
-        for e in view.model.extensions
+        (e.name, installed.get(e.name, ""), extensions.automatic_upgrade(view, e)) for e in view.model.extensions
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from scalesets.engine.terms import NONE, BatchOutcome, Code, Ordinals, Release, StartedBy, UpgradeType
+from scalesets.engine.terms import NONE, BatchOutcome, Code, Ordinals, Release, StartedBy, TargetOutcome, UpgradeType
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class SetStatus:
     first_enabled_time: datetime | None = None
     record: Mapping[int, Release] = field(default_factory=dict)
     extensions: tuple[tuple[str, str, str], ...] = ()  # name, version, Enabled | Disabled | NotSupported
+    last_extension_upgrades: Mapping[str, LastUpgrade] = field(default_factory=dict)  # by the extension's name
     conditions: tuple[Condition, ...] = ()
 
 
@@ -71,7 +72,8 @@ class Batch:
 
     Written to RollingUpgrade.status before its first instance is touched. ``rolled_back`` is an intent as well: a
     member in it is wanted at its ``members`` release from then on. ``not_created`` are failed ones whose pod the API
-    server or a quota didn't let come: that isn't the version's fault.
+    server or a quota didn't let come: that isn't the version's fault. ``extension`` is the one that is upgraded in
+    place; empty when instances are replaced.
     """
 
     number: int
@@ -79,6 +81,7 @@ class Batch:
     update_domain: int
     start: datetime
     members: Mapping[int, Release]
+    extension: str = ""
     unhealthy_before: Ordinals = NONE
     failed: Ordinals = NONE
     not_created: Ordinals = NONE
@@ -114,6 +117,20 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtensionTarget:
+    """One extension of an Extension upgrade, and how it fares. Another major that is installed is another target."""
+
+    name: str
+    to: str
+    former: str = ""  # the lowest version that is brought there
+    outcome: TargetOutcome = TargetOutcome.PENDING
+    successful: int = 0
+    failed: int = 0
+    error_code: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class UpgradeStatus:
     """``RollingUpgrade.status``."""
 
@@ -134,6 +151,7 @@ class UpgradeStatus:
     waiting: str = ""  # reason, CamelCase: what it waits for; empty when it works
     waiting_message: str = ""
     batches: tuple[Batch, ...] = ()
+    extensions: tuple[ExtensionTarget, ...] = ()  # of an Extension upgrade, in the order of their batches
 
     @property
     def running_batch(self) -> Batch | None:
@@ -156,6 +174,7 @@ class Upgrade:
     cancel: bool = False
     approved: frozenset[str] = frozenset()  # instance names, or "*"
     instances: tuple[str, ...] = ()  # for type Model: only these
+    extensions: tuple[str, ...] = ()  # for type Extension: only these; empty: all that are due
     status: UpgradeStatus | None = None
 
     @property

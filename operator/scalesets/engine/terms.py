@@ -58,6 +58,22 @@ class BatchOutcome(Enum):
     ROLLED_BACK = "RolledBack"  # some members failed and were put back
 
 
+class TargetOutcome(Enum):
+    """How one extension of an upgrade fares."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"  # some instances failed, within the limit
+    STOPPED = "Stopped"  # too many failed
+    DROPPED = "Dropped"  # it may not be upgraded any more
+
+    @property
+    def open(self) -> bool:
+        """Whether instances may still be brought to it."""
+        return self in (TargetOutcome.PENDING, TargetOutcome.RUNNING)
+
+
 @dataclass(frozen=True, slots=True)
 class Release:
     """What one instance runs: OS image version, model, and the version of each extension (sorted by name)."""

@@ -28,7 +28,17 @@ from scalesets.engine.asked import (
     RollingPolicy,
     Timing,
 )
-from scalesets.engine.stored import Batch, Condition, LastUpgrade, Progress, SetStatus, Target, Upgrade, UpgradeStatus
+from scalesets.engine.stored import (
+    Batch,
+    Condition,
+    ExtensionTarget,
+    LastUpgrade,
+    Progress,
+    SetStatus,
+    Target,
+    Upgrade,
+    UpgradeStatus,
+)
 from scalesets.engine.terms import (
     LONG_AGO,
     NONE,
@@ -37,6 +47,7 @@ from scalesets.engine.terms import (
     Ordinals,
     Release,
     StartedBy,
+    TargetOutcome,
     UpgradeMode,
     UpgradeType,
 )
@@ -45,12 +56,14 @@ __all__ = [
     "AZURE_TIMING",
     "LONG_AGO",
     "NONE",
+    "NO_CONTAINER",
     "Batch",
     "BatchOutcome",
     "Catalogue",
     "CatalogueVersion",
     "Code",
     "Condition",
+    "ExtensionTarget",
     "Instance",
     "LastUpgrade",
     "Model",
@@ -62,8 +75,10 @@ __all__ = [
     "RollingPolicy",
     "SetStatus",
     "SetView",
+    "Sidecar",
     "StartedBy",
     "Target",
+    "TargetOutcome",
     "Timing",
     "Trouble",
     "TroubleKind",
@@ -72,6 +87,26 @@ __all__ = [
     "UpgradeStatus",
     "UpgradeType",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """The container of one extension, as its pod's status shows it.
+
+    ``container_id`` is empty while there is none; ``before`` is the one that it had when its image was patched last
+    (``NO_CONTAINER`` when there was none), empty when it never was.
+    """
+
+    name: str
+    container_id: str = ""
+    started: bool = False
+    started_at: datetime | None = None  # of the running container
+    ready: bool = False
+    before: str = ""
+
+
+NO_CONTAINER = "none"
+"""Written in place of a container's id where there was none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +135,16 @@ class Instance:
     protected: bool = False  # annotation scalesets.dev/protect-from-upgrade
     pending_os_upgrade: str = ""  # annotation scalesets.dev/pending-os-upgrade
     node: str = ""
+    sidecars: tuple[Sidecar, ...] = ()  # of its extensions, by name
 
     @property
     def live(self) -> bool:
         """Neither on its way out nor ended."""
         return self.deleting_since is None and not self.lost
+
+    def sidecar(self, name: str) -> Sidecar:
+        """The extension's container; one that isn't there yet is empty."""
+        return next((s for s in self.sidecars if s.name == name), None) or Sidecar(name)
 
     @property
     def healthy(self) -> bool:
@@ -132,6 +172,7 @@ class Catalogue:
     name: str
     versions: tuple[CatalogueVersion, ...] = ()
     platform: bool = False  # source: Platform
+    supports_automatic_upgrade: bool = False  # of an Extension
 
     def find(self, version: str) -> CatalogueVersion | None:
         """The version with exactly this text, whether it may be used or not."""
@@ -202,6 +243,7 @@ class SetView:
     images: Mapping[str, Catalogue] = field(default_factory=dict)  # by Model.image
     extensions: Mapping[str, Catalogue] = field(default_factory=dict)  # by ModelExtension.key
     instances: Mapping[int, Instance] = field(default_factory=dict)
+    unpatchable: Ordinals = NONE  # on nodes whose kubelet doesn't restart a patched sidecar
     claims_deleting: Ordinals = NONE  # instances with a claim that is being deleted
     spare_claims: Ordinals = NONE  # ordinals at or above replicas that still have claims
     delete_claims_when_scaled: bool = False

@@ -76,4 +76,4 @@ def roll_back_error(view: SetView, batch: Batch) -> str:
 
 
 def _aim(upgrade: Upgrade, status: UpgradeStatus) -> str:
-    return f"{scopes.target_words(upgrade.type, status.target)} for {len(status.scope)} instances"
+    return f"{scopes.target_words(upgrade.type, status)} for {len(status.scope)} instances"

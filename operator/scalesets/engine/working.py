@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from scalesets.engine import health, instances, releases
-from scalesets.engine.decision import Action, DeleteInstance
+from scalesets.engine import extensions, health, instances, releases
+from scalesets.engine.decision import Action, DeleteInstance, PatchExtension
 from scalesets.engine.health import Verdict
 from scalesets.engine.view import (
+    NO_CONTAINER,
     Batch,
     BatchOutcome,
     Instance,
@@ -79,7 +80,11 @@ def look(
 
 def _wanted(view: SetView, upgrade: Upgrade, status: UpgradeStatus, batch: Batch) -> dict[int, Release]:
     """Where the members belong that are still in scope: on the target, or back where they come from."""
-    forward = releases.once_each(lambda former: releases.for_member(view, upgrade, status.target, former))
+    if batch.extension:
+        targets = status.extensions
+        forward = releases.once_each(lambda former: extensions.upgraded(targets, batch.extension, former))
+    else:
+        forward = releases.once_each(lambda former: releases.for_member(view, upgrade, status.target, former))
     backward = releases.once_each(lambda former: releases.for_lost_instance(view, former))
     return {
         ordinal: backward(former) if ordinal in batch.rolled_back else forward(former)
@@ -98,9 +103,23 @@ def _verdicts(
         if batch.roll_back_time is not None and ordinal in batch.rolled_back and not _never_left(instance, batch):
             since = batch.roll_back_time
         model = view.models.get(release.model)
-        judgement = health.judge(
-            instance, release, since=since, policy=policy, model=model, fresh_since=view.fresh_since, now=now
-        )
+        extension = extensions.model_extension(model, batch.extension) if batch.extension else None
+        if extension is None:
+            judgement = health.judge(
+                instance, release, since=since, policy=policy, model=model, fresh_since=view.fresh_since, now=now
+            )
+        else:
+            judgement = health.judge_in_place(
+                instance,
+                release,
+                extension,
+                since=since,
+                policy=policy,
+                model=model,
+                was_unhealthy=ordinal in batch.unhealthy_before,
+                fresh_since=view.fresh_since,
+                now=now,
+            )
         if judgement.at is not None:
             yield ordinal, judgement.verdict, judgement.at
 
@@ -116,13 +135,31 @@ def _bring(view: SetView, batch: Batch, ordinal: int, wanted: Release, now: date
     instance = view.instances.get(ordinal)
     if instance is None:
         return instances.create(view, ordinal, wanted, now)
-    if instance.deleting_since is not None or ordinal in view.claims_deleting:
+    if instance.deleting_since is not None:
+        return None
+    if batch.extension and instance.live:
+        return _patch(view, batch, instance, wanted)
+    if ordinal in view.claims_deleting:
         return None
     if instance.release != wanted:
         if releases.differs_in_flags_only(view, instance.release, wanted):
             return instances.label_for(instance, wanted.model)
         return DeleteInstance(ordinal, instance.uid, "RollBack" if ordinal in batch.rolled_back else "Upgrade")
     return instances.clear_away(view, instance, now) if instance.lost else None
+
+
+def _patch(view: SetView, batch: Batch, instance: Instance, wanted: Release) -> PatchExtension | None:
+    """Upgrade or put back the batch's extension in place. The container that it has now is the one to wait for the end
+    of, unless the one before never gave way: then nothing will change.
+    """
+    name = batch.extension
+    version = dict(wanted.extensions).get(name, "")
+    if not version or dict(instance.release.extensions).get(name) == version or instance.ordinal in view.unpatchable:
+        return None
+    sidecar = instance.sidecar(name)
+    current = sidecar.container_id or NO_CONTAINER
+    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before
+    return PatchExtension(instance.ordinal, instance.uid, name, version, before="" if unmoved else current)
 
 
 def _put_back(view: SetView, batch: Batch, failed: Ordinals, wanted: Mapping[int, Release], now: datetime) -> Batch:
