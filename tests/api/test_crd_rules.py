@@ -512,6 +512,15 @@ NEW_UPGRADES = [
         an_upgrade({"spec.virtualMachine": "vm"}), "spec.scaleSet", "exactly one of scaleSet, availabilitySet and virtu"
     ),
     new(an_upgrade({"spec.availabilitySet": "av"}), "spec.scaleSet", "must be given: name what to upgrade"),
+    *(
+        new(
+            an_upgrade({"spec.scaleSet": GONE, f"spec.{whose}": "db", "spec.type": kind}),
+            "spec.type",
+            "type must be Extension for machines",
+        )
+        for whose in ("availabilitySet", "virtualMachine")
+        for kind in ("OSImage", "Model")
+    ),
     new(an_upgrade({"spec.type": GONE}), "spec.type", "Required value"),
     new(an_upgrade({"spec.type": "Disk"}), "spec.type", '"OSImage", "Extension", "Model"'),
     new(an_upgrade({"spec.startedBy": "Somebody"}), "spec.startedBy", '"User", "Platform"'),

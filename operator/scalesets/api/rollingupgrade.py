@@ -62,6 +62,12 @@ class RollingUpgradeSpec(Model):
             reason="FieldValueRequired",
         ),
         Rule(
+            rule="!has(self.availabilitySet) && !has(self.virtualMachine) || self.type == 'Extension'",
+            message="type must be Extension for machines: their OS image is not upgraded, and changes of their model"
+            " apply at once",
+            field=".type",
+        ),
+        Rule(
             rule="self.type == 'Extension' || !has(self.extensions) || self.extensions.size() == 0",
             message="extensions goes with type Extension only: remove it or change type",
             field=".extensions",
