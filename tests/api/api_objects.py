@@ -132,3 +132,20 @@ def an_extension(changes: dict[str, Any] | None = None, *, name: str = "health")
 def an_upgrade(changes: dict[str, Any] | None = None, *, name: str = "up") -> Body:
     """A manual start of an OS image upgrade."""
     return _object("RollingUpgrade", name, {"scaleSet": "web", "type": "OSImage"}, changes)
+
+
+def a_machine(changes: dict[str, Any] | None = None, *, name: str = "db") -> Body:
+    """A machine that is made of what the instances of `a_set` are made of."""
+    same = ("location", "imageReference", "extensions", "template", "volumeClaimTemplates", "serviceName")
+    spec = {field: a_set()["spec"][field] for field in same}
+    return _object("VirtualMachine", name, {"zone": "1", **spec}, changes)
+
+
+def a_member(changes: dict[str, Any] | None = None, *, name: str = "member") -> Body:
+    """A machine of an availability set that says only what it must."""
+    return _object("VirtualMachine", name, {"availabilitySet": "dbs", **a_small_set()["spec"]}, changes)
+
+
+def an_availability_set(changes: dict[str, Any] | None = None, *, name: str = "dbs") -> Body:
+    """Machines in three update domains."""
+    return _object("AvailabilitySet", name, {"location": "westeurope", "platformUpdateDomainCount": 3}, changes)

@@ -9,15 +9,11 @@ from typing import Any
 from kubernetes import config
 from kubernetes.client import ApiException, CustomObjectsApi
 
+from scalesets.api.generate import KINDS
 from scalesets.api.schema import GROUP, VERSION
 
 Body = dict[str, Any]
-PLURALS = {
-    "ScaleSet": "scalesets",
-    "GalleryImage": "galleryimages",
-    "Extension": "extensions",
-    "RollingUpgrade": "rollingupgrades",
-}
+PLURALS = {kind.kind_info.name: kind.kind_info.plural for kind in KINDS}
 
 
 @dataclass(frozen=True, slots=True)

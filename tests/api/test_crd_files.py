@@ -146,6 +146,14 @@ def test_every_refusal_names_its_field(kind: Any) -> None:
             # Without fieldPath the refusal points to `path` itself.
             field = rule.get("fieldPath", "").rpartition(".")[2]
             assert field in rule["message"], f"{path}: {rule}"
+            assert field in rule.get("messageExpression", field), f"{path}: {rule}"
+
+
+def test_the_words_of_a_rule_name_the_kind_that_it_stands_in(kind: Any) -> None:
+    for path, node in nodes(root_schema(kind)):
+        for rule in node.get("x-kubernetes-validations", ()):
+            others = {name for name in NAMES if f"another {name}" in rule["message"]} - {kind.kind_info.name}
+            assert not others and "{" not in rule["message"], f"{path}: {rule}"
 
 
 def test_names_and_categories() -> None:
@@ -156,6 +164,8 @@ def test_names_and_categories() -> None:
         "GalleryImage": ("galleryimages", ["gimg"], ["scaleset-operator"]),
         "Extension": ("extensions", ["vmext"], ["scaleset-operator"]),
         "RollingUpgrade": ("rollingupgrades", ["rup"], ["scaleset-operator"]),
+        "AvailabilitySet": ("availabilitysets", ["avset"], ["scaleset-operator"]),
+        "VirtualMachine": ("virtualmachines", [], ["scaleset-operator", "all"]),
     }
 
 

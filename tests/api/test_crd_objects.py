@@ -9,16 +9,32 @@ from typing import Any
 
 import pytest
 import yaml
-from api_objects import NAMESPACE, a_set, a_small_set, an_extension, an_image, an_upgrade, changed
+from api_objects import (
+    GONE,
+    NAMESPACE,
+    a_machine,
+    a_member,
+    a_set,
+    a_small_set,
+    an_availability_set,
+    an_extension,
+    an_image,
+    an_upgrade,
+    changed,
+)
 from api_server import RefusedError, Server
 
-from scalesets.api import podschema, rollingupgrade, scaleset_status, versions
+from scalesets.api import fleet_status, podschema, rollingupgrade, scaleset_status, versions
+from scalesets.api.availabilityset import AvailabilitySet, AvailabilitySetStatus, MemberMachine
 from scalesets.api.common import Condition, ConditionStatus, ErrorInfo, ExtensionVersion
 from scalesets.api.extension import Extension
 from scalesets.api.galleryimage import GalleryImage
+from scalesets.api.generate import KINDS, root_schema
 from scalesets.api.rollingupgrade import RollingUpgrade, RollingUpgradeStatus
 from scalesets.api.scaleset import ScaleSet
 from scalesets.api.scaleset_status import ScaleSetStatus
+from scalesets.api.schema import Resource
+from scalesets.api.virtualmachine import VirtualMachine, VirtualMachineStatus
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.errors import LocalError
 
@@ -84,23 +100,28 @@ def kubectl(control_plane: ControlPlane, server: Server) -> Cluster:
 @pytest.fixture(autouse=True)
 def clean(kubectl: Cluster) -> Iterator[None]:
     yield
-    kubectl("delete", "vmss,gimg,vmext,rup", "--all", "--wait=false")
+    kubectl("delete", "scaleset-operator", "--all", "--wait=false")
 
 
 # What the documents show.
 
 
-def documented(kind: str) -> Body:
-    """The first manifest under the kind's heading in docs/api.md, without its status."""
+def shown(kind: str) -> Body:
+    """The first object under the kind's heading in docs/api.md."""
     text = (ROOT / "docs/api.md").read_text()
     found = re.search(rf"^## {kind} .*?^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     assert found is not None
-    spec = yaml.safe_load(found[1])["spec"]
+    return yaml.safe_load(found[1])
+
+
+def documented(kind: str) -> Body:
+    """The same as a manifest, without its status."""
+    spec = shown(kind)["spec"]
     metadata = {"name": "documented", "namespace": NAMESPACE}
     return {"apiVersion": "scalesets.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
-@pytest.mark.parametrize("kind", ["ScaleSet", "GalleryImage", "Extension"])
+@pytest.mark.parametrize("kind", ["ScaleSet", "GalleryImage", "Extension", "VirtualMachine", "AvailabilitySet"])
 def test_the_documents_examples_are_taken(server: Server, kind: str) -> None:
     assert server.create(documented(kind))["spec"]
 
@@ -110,6 +131,25 @@ def test_the_documents_upgrade_is_taken_for_the_type_that_its_fields_are_for(ser
     assert example["spec"]["extensions"] == ["monitor"]
 
     assert server.create(changed(example, {"spec.type": "Extension"}))["spec"]["startedBy"] == "User"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=[kind.kind_info.name for kind in KINDS])
+def test_the_documents_status_has_no_field_that_isnt_there(kind: type[Resource]) -> None:
+    status = shown(kind.kind_info.name).get("status", {})
+
+    assert list(unknown(status, root_schema(kind)["properties"]["status"])) == []
+
+
+def unknown(value: Any, schema: Body, path: str = "status") -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from unknown(item, schema["items"], path)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if name in schema.get("properties", {}):
+                yield from unknown(inner, schema["properties"][name], f"{path}.{name}")
+            elif name != "...":
+                yield f"{path}.{name}"
 
 
 # Defaults.
@@ -151,6 +191,29 @@ def test_defaults_of_the_other_kinds(server: Server) -> None:
     assert upgrade == {"scaleSet": "web", "type": "OSImage", "startedBy": "User", "cancel": False}
 
 
+def test_defaults_of_machines_and_their_sets(server: Server) -> None:
+    timeouts = {"healthTimeout": "PT5M", "provisioningTimeout": "PT15M"}
+
+    assert server.create(a_member())["spec"] == {
+        "availabilitySet": "dbs",
+        "imageReference": {"galleryImage": "mine", "version": "latest"},
+        "osProfile": {"windowsConfiguration": {"enableAutomaticUpdates": False}},
+        "upgradePolicy": {"rollingUpgradePolicy": timeouts},
+        "template": {"spec": {"containers": [{"name": "os"}]}},
+    }
+    assert server.create(an_availability_set({"spec": GONE}))["spec"] == {
+        "platformUpdateDomainCount": 5,
+        "upgradePolicy": {
+            "rollingUpgradePolicy": {
+                **timeouts,
+                "maxUnhealthyInstancePercent": 20,
+                "maxUnhealthyUpgradedInstancePercent": 20,
+                "pauseTimeBetweenBatches": "PT0S",
+            }
+        },
+    }
+
+
 def test_nothing_is_added_to_a_template_but_the_protocol_of_ports(server: Server) -> None:
     written = a_set()
     stored = server.create(written)
@@ -163,7 +226,20 @@ def test_nothing_is_added_to_a_template_but_the_protocol_of_ports(server: Server
 # kubectl.
 
 
-@pytest.mark.parametrize("body", [a_set(), a_small_set(), an_image(), an_extension(), an_upgrade()])
+@pytest.mark.parametrize(
+    "body",
+    [
+        a_set(),
+        a_small_set(),
+        an_image(),
+        an_extension(),
+        an_upgrade(),
+        a_machine(),
+        a_member(),
+        an_availability_set(),
+    ],
+    ids=lambda body: body["metadata"]["name"],
+)
 @pytest.mark.parametrize("side", [(), ("--server-side",)], ids=["client-side", "server-side"])
 def test_after_an_apply_there_is_no_difference(
     kubectl: Cluster, server: Server, body: Body, side: tuple[str, ...]
@@ -198,7 +274,7 @@ def test_a_mistyped_field_of_the_template_is_refused_by_name(kubectl: Cluster) -
 
 
 def test_short_names_and_categories(kubectl: Cluster) -> None:
-    for body in (a_set(), an_image(), an_extension(), an_upgrade()):
+    for body in (a_set(), an_image(), an_extension(), an_upgrade(), a_machine(), an_availability_set()):
         kubectl("create", "-f-", stdin=body)
 
     def listed(names: str) -> list[str]:
@@ -209,11 +285,16 @@ def test_short_names_and_categories(kubectl: Cluster) -> None:
         "gimg": "galleryimage.scalesets.dev",
         "vmext": "extension.scalesets.dev",
         "rup": "rollingupgrade.scalesets.dev",
+        "avset": "availabilityset.scalesets.dev",
+        "virtualmachines.scalesets.dev": "virtualmachine.scalesets.dev",
     }
     assert {short: listed(short) for short in kinds} == {short: [kind] for short, kind in kinds.items()}
     assert listed("scaleset-operator") == sorted(kinds.values())
     assert listed("scalesets") == ["scaleset.scalesets.dev"]
-    assert [name for name in listed("all") if "scalesets.dev" in name] == ["scaleset.scalesets.dev"]
+    assert [name for name in listed("all") if "scalesets.dev" in name] == [
+        "scaleset.scalesets.dev",
+        "virtualmachine.scalesets.dev",
+    ]
 
 
 def test_upgrades_can_be_selected_by_set_and_type(kubectl: Cluster) -> None:
@@ -223,6 +304,24 @@ def test_upgrades_can_be_selected_by_set_and_type(kubectl: Cluster) -> None:
     rows = kubectl.table("rup", "--field-selector=spec.scaleSet=web,spec.type=OSImage")
 
     assert [row["NAME"] for row in rows] == ["a"]
+
+
+def test_machines_and_their_upgrades_can_be_selected_by_whose_they_are(kubectl: Cluster) -> None:
+    for body in (
+        a_machine(),
+        a_member(),
+        an_upgrade({"spec": {"virtualMachine": "db", "type": "Extension"}}, name="of-db"),
+        an_upgrade({"spec": {"availabilitySet": "dbs", "type": "Extension"}}, name="of-dbs"),
+    ):
+        kubectl("create", "-f-", stdin=body)
+
+    def selected(kind: str, selector: str) -> list[str]:
+        return [row["NAME"] for row in kubectl.table(kind, f"--field-selector={selector}")]
+
+    assert selected("virtualmachine", "spec.availabilitySet=dbs") == ["member"]
+    assert selected("virtualmachine", "spec.availabilitySet=") == ["db"]
+    assert selected("rup", "spec.virtualMachine=db") == ["of-db"]
+    assert selected("rup", "spec.availabilitySet=dbs,spec.type=Extension") == ["of-dbs"]
 
 
 def test_every_field_can_be_explained(kubectl: Cluster) -> None:
@@ -298,6 +397,15 @@ def test_scaling_beyond_the_largest_set_is_refused(kubectl: Cluster, server: Ser
 
 # Status and columns.
 
+LAST_EXTENSION_UPGRADE = fleet_status.LastExtensionUpgrade(
+    name="web-ext-7f3c",
+    version="9.6.0",
+    outcome=fleet_status.Outcome.FAULTED,
+    code="MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade",
+    reason="2 of 4 upgraded instances are unhealthy.",
+    completed_time=NOON,
+    retry_time=NOON + timedelta(days=3),
+)
 SET_STATUS = ScaleSetStatus(
     observed_generation=1,
     replicas=10,
@@ -315,7 +423,7 @@ SET_STATUS = ScaleSetStatus(
     last_os_upgrade=scaleset_status.LastUpgrade(
         name="web-os-6a2b",
         version="22.4.202610010",
-        outcome=scaleset_status.Outcome.FAULTED,
+        outcome=fleet_status.Outcome.FAULTED,
         code="MaxUnhealthyInstancePercentExceededInRollingUpgrade",
         reason="Too many instances are unhealthy.",
         completed_time=NOON,
@@ -324,11 +432,11 @@ SET_STATUS = ScaleSetStatus(
         enabled_time=NOON,
         within_limit_delay=timedelta(minutes=1),
     ),
-    last_model_upgrade=scaleset_status.LastUpgrade(outcome=scaleset_status.Outcome.COMPLETED, completed_time=NOON),
+    last_model_upgrade=scaleset_status.LastUpgrade(outcome=fleet_status.Outcome.COMPLETED, completed_time=NOON),
     automatic_os_upgrade_enabled_time=NOON,
     automatic_os_upgrade_first_enabled_time=NOON + timedelta(microseconds=123456),
     instances=(
-        scaleset_status.InstanceGroup(
+        fleet_status.InstanceGroup(
             ordinals="0-3,7",
             image_version="22.4.202611010",
             model="5f6c7d8e",
@@ -336,8 +444,14 @@ SET_STATUS = ScaleSetStatus(
         ),
     ),
     extensions=(
-        scaleset_status.ExtensionStatus(
-            name="health", version="1.0.4", automatic_upgrade=scaleset_status.AutomaticUpgrade.NOT_SUPPORTED
+        fleet_status.ExtensionStatus(
+            name="health", version="1.0.4", automatic_upgrade=fleet_status.AutomaticUpgrade.NOT_SUPPORTED
+        ),
+        fleet_status.ExtensionStatus(
+            name="monitor",
+            version="9.5.1",
+            automatic_upgrade=fleet_status.AutomaticUpgrade.ENABLED,
+            last_upgrade=LAST_EXTENSION_UPGRADE,
         ),
     ),
     conditions=(READY,),
@@ -355,7 +469,21 @@ UPGRADE_STATUS = RollingUpgradeStatus(
         publisher="Canonical", offer="ubuntu-server-jammy", sku="22_04-LTS", version="22.4.202611010"
     ),
     target_model="5f6c7d8e",
-    target_extensions=(rollingupgrade.TargetExtension(name="monitor", from_="9.5.1", to="9.6.0"),),
+    target_extensions=(
+        rollingupgrade.TargetExtension(
+            name="monitor",
+            from_="9.5.1",
+            to="9.6.0",
+            outcome=rollingupgrade.ExtensionOutcome.STOPPED,
+            successful_instance_count=1,
+            failed_instance_count=3,
+            error=ErrorInfo(code="MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade", message="3 of 4"),
+        ),
+        rollingupgrade.TargetExtension(
+            name="monitor", from_="8.1.0", to="8.2.0", outcome=rollingupgrade.ExtensionOutcome.PENDING
+        ),
+        rollingupgrade.TargetExtension(name="health", to="1.0.5"),
+    ),
     scope="0-9",
     skipped="3",
     waiting_for="2 instances to become healthy",
@@ -366,11 +494,13 @@ UPGRADE_STATUS = RollingUpgradeStatus(
     batches=(
         rollingupgrade.BatchStatus(
             number=1,
+            extension="monitor",
             zone="1",
             update_domain=0,
             start_time=NOON,
             completed_time=NOON,
             ordinals="0,15",
+            machines=("db-a", "db-b"),
             from_=(rollingupgrade.Origin(image_version="22.4.202610010", model="5f6c7d8e", ordinals="0,15"),),
             failed="15",
             rolled_back="15",
@@ -378,6 +508,52 @@ UPGRADE_STATUS = RollingUpgradeStatus(
             roll_back_time=NOON,
             roll_back_failed="",
             outcome=rollingupgrade.BatchOutcome.ROLLED_BACK,
+        ),
+    ),
+    conditions=(READY,),
+)
+MACHINE_STATUS = VirtualMachineStatus(
+    observed_generation=1,
+    location="westeurope",
+    update_domain=2,
+    zones_backed=True,
+    current_model="5f6c7d8e",
+    image_version="22.4.202611010",
+    current_upgrade="db-ext-7f3c",
+    upgrade_attempts=2,
+    instances=(
+        fleet_status.InstanceGroup(
+            ordinals="0",
+            image_version="22.4.202611010",
+            model="5f6c7d8e",
+            extensions=(ExtensionVersion(name="monitor", version="9.5.1"),),
+        ),
+    ),
+    extensions=(
+        fleet_status.ExtensionStatus(
+            name="monitor",
+            version="9.5.1",
+            automatic_upgrade=fleet_status.AutomaticUpgrade.ENABLED,
+            last_upgrade=LAST_EXTENSION_UPGRADE,
+        ),
+    ),
+    conditions=(READY,),
+)
+AVAILABILITY_SET_STATUS = AvailabilitySetStatus(
+    observed_generation=1,
+    location="westeurope",
+    replicas=2,
+    ready_replicas=1,
+    current_upgrade="dbs-ext-7f3c",
+    upgrade_attempts=1,
+    machines=(
+        MemberMachine(name="db-a", update_domain=0),
+        MemberMachine(name="db-b", ordinal=4, update_domain=1),
+    ),
+    instances=(fleet_status.InstanceGroup(ordinals="0,4"),),
+    extensions=(
+        fleet_status.ExtensionStatus(
+            name="monitor", version="9.5.1", automatic_upgrade=fleet_status.AutomaticUpgrade.DISABLED
         ),
     ),
     conditions=(READY,),
@@ -404,6 +580,8 @@ CATALOGUE_STATUS = versions.CatalogueStatus(
         (an_upgrade(), RollingUpgrade, UPGRADE_STATUS),
         (an_image(), GalleryImage, CATALOGUE_STATUS),
         (an_extension(), Extension, CATALOGUE_STATUS),
+        (a_machine(), VirtualMachine, MACHINE_STATUS),
+        (an_availability_set(), AvailabilitySet, AVAILABILITY_SET_STATUS),
     ],
 )
 def test_a_whole_status_is_stored_and_read_as_it_was_written(
@@ -474,6 +652,33 @@ def test_the_columns_of_an_upgrade(kubectl: Cluster, server: Server) -> None:
 
     assert list(row) == ["NAME", "SET", "TYPE", "STATUS", "DONE", "FAILED", "PENDING", "TARGET", "AGE"]
     assert list(row.values())[:-1] == ["up", "web", "OSImage", "RollingForward", "4", "1", "3", "22.4.202611010"]
+
+
+def test_the_columns_of_upgrades_tell_whose_they_are(kubectl: Cluster) -> None:
+    for whose, name in (("scaleSet", "web"), ("availabilitySet", "dbs"), ("virtualMachine", "db")):
+        kubectl("create", "-f-", stdin=an_upgrade({"spec": {whose: name, "type": "Extension"}}, name=f"of-{name}"))
+
+    assert {row["NAME"]: row["SET"] for row in kubectl.table("rup")} == {
+        "of-web": "web",
+        "of-dbs": "dbs",
+        "of-db": "db",
+    }
+
+
+def test_the_columns_of_machines_and_their_sets(kubectl: Cluster, server: Server) -> None:
+    for body, status in ((a_member(), MACHINE_STATUS), (an_availability_set(), AVAILABILITY_SET_STATUS)):
+        stored = server.create(body, keep=True)
+        server.replace_status({**stored, "status": status.body()}, keep=True)
+
+    (machine,) = kubectl.table("virtualmachine")
+    (wide,) = kubectl.table("virtualmachine", "-o", "wide")
+    (availability_set,) = kubectl.table("avset")
+
+    assert list(machine) == ["NAME", "READY", "VERSION", "AVAILABILITY-SET", "UPGRADE", "AGE"]
+    assert list(machine.values())[:-1] == ["member", "True", "22.4.202611010", "dbs", "db-ext-7f3c"]
+    assert (wide["UPDATE-DOMAIN"], wide["LOCATION"], wide["REASON"]) == ("2", "westeurope", "AllHealthy")
+    assert list(availability_set) == ["NAME", "DOMAINS", "MACHINES", "READY", "UPGRADE", "AGE"]
+    assert list(availability_set.values())[:-1] == ["dbs", "3", "2", "1", "dbs-ext-7f3c"]
 
 
 def test_the_columns_of_the_catalogue(kubectl: Cluster, server: Server) -> None:

@@ -7,7 +7,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from api_objects import GONE, a_set, a_small_set, an_extension, an_image, an_upgrade, changed
+from api_objects import (
+    GONE,
+    a_machine,
+    a_member,
+    a_set,
+    a_small_set,
+    an_availability_set,
+    an_extension,
+    an_image,
+    an_upgrade,
+    changed,
+)
 from api_server import RefusedError, Server
 
 from scalesets.api.generate import KINDS, root_schema
@@ -20,6 +31,7 @@ OS = f"{POD}.containers.0"
 CLAIM = "spec.volumeClaimTemplates.0"
 ROLLING = "spec.upgradePolicy.rollingUpgradePolicy"
 START_UP = "spec.container.startupProbe"
+DOMAINS = "spec.platformUpdateDomainCount"
 LONG = "x" * 64
 A_LABEL = "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'"
 A_DURATION = "must be an ISO 8601 duration"
@@ -103,27 +115,6 @@ NEW_SETS = [
     new(a_set({f"{ROLLING}.pauseTimeBetweenBatches": "P1Y"}), f"{ROLLING}.pauseTimeBetweenBatches", A_DURATION),
     new(a_set({f"{ROLLING}.pauseTimeBetweenBatches": "P1D2H"}), f"{ROLLING}.pauseTimeBetweenBatches", "such as PT5M"),
     new(a_set({f"{ROLLING}.pauseTimeBetweenBatches": "PT1S1M"}), f"{ROLLING}.pauseTimeBetweenBatches", A_DURATION),
-    # extensions
-    new(a_set({"spec.extensions.1.name": "monitor"}), "spec.extensions[1]", "Duplicate value"),
-    new(a_set({"spec.extensions.0.name": "os"}), "spec.extensions[0].name", "can't be os or custom-data"),
-    new(a_set({"spec.extensions.0.name": "custom-data"}), "spec.extensions[0].name", "can't be os or custom-data"),
-    new(
-        a_set({"spec.extensions.0.name": "log"}), "spec.extensions", "must not be named as a container of the template"
-    ),
-    new(a_set({"spec.extensions.0.name": "prepare"}), "spec.extensions", "rename one"),
-    new(a_set({"spec.extensions.0.name": "e" * 57}), "spec.extensions[0].name", "56"),
-    new(a_set({"spec.extensions.0.publisher": GONE}), "spec.extensions[0].publisher", "Required value"),
-    new(
-        a_set({"spec.extensions.0.typeHandlerVersion": "1.x"}),
-        "spec.extensions[0].typeHandlerVersion",
-        "must be Major, Major.Minor or Major.Minor.Patch",
-    ),
-    new(
-        a_set({"spec.extensions.1.provisionAfterExtensions": ["health"]}),
-        "spec.extensions",
-        "provisionAfterExtensions can't name the extension itself: remove it",
-    ),
-    new(a_set({"spec.extensions.0.settings": "port=1"}), "spec.extensions[0].settings", "must be of type object"),
     new(
         a_set({"spec.serviceFabric.clusterDurabilityLevel": "Iron"}),
         "spec.serviceFabric.clusterDurabilityLevel",
@@ -144,101 +135,249 @@ NEW_SETS = [
     ),
 ]
 
-NEW_TEMPLATES = [
-    new(a_set({"spec.template": GONE}), "spec.template", "Required value"),
-    new(a_set({f"{POD}.containers": []}), f"{POD}.containers", "must have one named os"),
-    new(a_set({f"{OS}.name": "main", f"{OS}.image": "i"}), f"{POD}.containers", "name the main container os"),
-    new(a_set({f"{OS}.image": "i"}), f"{POD}.containers", "can't give os an image: it comes from spec.imageReference"),
-    new(a_set({f"{OS}.restartPolicy": "Never"}), f"{POD}.containers", "can't give os a restartPolicy"),
-    new(a_set({f"{POD}.containers.1.image": GONE}), f"{POD}.containers", "other than os must have an image: add it"),
-    new(a_set({f"{POD}.initContainers.0.image": GONE}), f"{POD}.initContainers", "must have an image: add it"),
-    new(a_set({f"{POD}.containers.1.image": ""}), f"{POD}.containers[1].image", "at least 1 chars"),
-    new(
-        a_set({f"{POD}.initContainers.0.name": "custom-data"}), f"{POD}.initContainers", "can't be named os or custom-"
-    ),
-    new(a_set({f"{POD}.initContainers.0.name": "os"}), f"{POD}.initContainers", "can't be named os or custom-data"),
-    new(a_set({f"{POD}.containers.1.name": "custom-data"}), f"{POD}.containers", "can't be named custom-data"),
-    new(a_set({f"{POD}.containers.1.name": "os"}), f"{POD}.containers[1]", "Duplicate value"),
-    new(a_set({f"{POD}.containers.1.name": LONG}), f"{POD}.containers[1].name", "63"),
-    new(
-        a_set({f"{POD}.containers": [{"name": "os"}, *({"name": f"c{n}", "image": "i"} for n in range(32))]}),
-        f"{POD}.containers",
-        "at most 32 items",
-    ),
-    new(
-        a_set({f"{POD}.initContainers": [{"name": f"c{n}", "image": "i"} for n in range(33)]}),
-        f"{POD}.initContainers",
-        "at most 32 items",
-    ),
-    new(a_set({f"{POD}.nodeName": "n1"}), f"{POD}.nodeName", "use nodeSelector or affinity"),
-    new(a_set({f"{POD}.hostname": "h"}), f"{POD}.hostname", "set spec.serviceName"),
-    new(a_set({f"{POD}.hostnameOverride": "h"}), f"{POD}.hostnameOverride", "set spec.serviceName"),
-    new(a_set({f"{POD}.subdomain": "s"}), f"{POD}.subdomain", "set spec.serviceName instead"),
-    new(
-        a_set({f"{POD}.activeDeadlineSeconds": 9}), f"{POD}.activeDeadlineSeconds", "an instance runs until it is repl"
-    ),
-    new(a_set({f"{POD}.restartPolicy": "Never"}), f"{POD}.restartPolicy", "restartPolicy must be Always"),
-    new(a_set({f"{POD}.restartPolicy": "OnFailure"}), f"{POD}.restartPolicy", "restartPolicy must be Always"),
-    new(
-        a_set({"spec.template.metadata.labels": {"scalesets.dev/model": "m"}}),
-        "spec.template.metadata.labels",
-        "labels of scalesets.dev/ are the operator's own: remove them",
-    ),
-    new(
-        a_set({"spec.template.metadata.annotations": {"extension.scalesets.dev/health": "1"}}),
-        "spec.template.metadata.annotations",
-        "annotations of scalesets.dev/ are the operator's own: remove them",
-    ),
-    new(
-        a_set({"spec.template.metadata.labels": {f"l{n}": "" for n in range(65)}}),
-        "spec.template.metadata.labels",
-        "must have at most 64 items",
-    ),
-    # Kubernetes' own schema
-    new(a_set({f"{OS}.ports.0.containerPort": "http"}), f"{POD}.containers[0].ports[0].containerPort", "type integer"),
-    new(a_set({f"{OS}.ports.1": {"containerPort": 8080}}), f"{POD}.containers[0].ports[1]", "Duplicate value"),
-    new(a_set({f"{OS}.imagePullPolicy": "Maybe"}), f"{POD}.containers[0].imagePullPolicy", '"IfNotPresent"'),
-    new(
-        a_set({f"{OS}.resources": {"limits": {"memory": "1Gx"}}}),
-        f"{POD}.containers[0].resources.limits.memory",
-        "should match",
-    ),
-    new(
-        a_set({f"{OS}.volumeMounts.0.mountPath": GONE}),
-        f"{POD}.containers[0].volumeMounts[0].mountPath",
-        "Required value",
-    ),
-]
+EXTENSIONS = "spec.extensions"
+FIRST, SECOND = f"{EXTENSIONS}[0]", f"{EXTENSIONS}[1]"
+THIRD = {"name": "audit", "publisher": "Example", "type": "Audit", "typeHandlerVersion": "1"}
 
-NEW_CLAIMS = [
-    new(a_set({f"{CLAIM}.metadata.name": GONE}), "spec.volumeClaimTemplates[0].metadata.name", "Required value"),
-    new(a_set({f"{CLAIM}.metadata.name": "Data"}), "spec.volumeClaimTemplates[0].metadata.name", A_LABEL),
-    new(
-        a_set({f"{CLAIM}.metadata.name": "logs"}), "spec.volumeClaimTemplates", "must have different names: rename one"
-    ),
-    new(
-        a_set({f"{CLAIM}.metadata.labels": {"scalesets.dev/scaleset": "web"}}),
-        "spec.volumeClaimTemplates[0].metadata.labels",
-        "labels of scalesets.dev/ are the operator's own",
-    ),
-    new(a_set({f"{CLAIM}.spec": GONE}), "spec.volumeClaimTemplates[0].spec", "Required value"),
-    new(a_set({f"{CLAIM}.spec.accessModes": GONE}), "spec.volumeClaimTemplates[0].spec.accessModes", "Required value"),
-    new(
-        a_set({f"{CLAIM}.spec.resources.requests": {}}),
-        "spec.volumeClaimTemplates[0].spec.resources.requests.storage",
-        "Required value",
-    ),
-    new(
-        a_set({f"{CLAIM}.spec.resources.requests.storage": "much"}),
-        "spec.volumeClaimTemplates[0].spec.resources.requests.storage",
-        "should match",
-    ),
-    new(
-        a_set({"spec.volumeClaimTemplates": [a_set()["spec"]["volumeClaimTemplates"][0]] * 17}),
-        "spec.volumeClaimTemplates",
-        "at most 16 items",
-    ),
-]
+
+def new_extensions(good: Body) -> list[Any]:
+    """The rows that hold for the extensions of a set and of a machine."""
+
+    def extensions(changes: Body) -> Body:
+        return changed(good, {f"{EXTENSIONS}.{path}": value for path, value in changes.items()})
+
+    return [
+        new(extensions({"1.name": "monitor"}), SECOND, "Duplicate value"),
+        new(extensions({"0.name": "os"}), f"{FIRST}.name", "name can't be os or custom-data"),
+        new(extensions({"0.name": "custom-data"}), f"{FIRST}.name", "name can't be os or custom-data"),
+        new(extensions({"0.name": "e" * 57}), f"{FIRST}.name", "56"),
+        new(extensions({"0.name": "Monitor"}), f"{FIRST}.name", A_LABEL),
+        new(extensions({"0.publisher": GONE}), f"{FIRST}.publisher", "Required value"),
+        new(extensions({"0.type": GONE}), f"{FIRST}.type", "Required value"),
+        new(extensions({"0.typeHandlerVersion": GONE}), f"{FIRST}.typeHandlerVersion", "Required value"),
+        new(
+            extensions({"0.typeHandlerVersion": "1.x"}),
+            f"{FIRST}.typeHandlerVersion",
+            "must be Major, Major.Minor or Major.Minor.Patch",
+        ),
+        # Two that can't stand beside each other: by name.
+        new(extensions({"1.type": "Monitor"}), EXTENSIONS, "must differ in publisher or type: remove one"),
+        new(extensions({"1.type": "Monitor"}), EXTENSIONS, 'extensions ["monitor", "health"] must differ in'),
+        new(
+            extensions({"0.name": "log", "1.provisionAfterExtensions": GONE}),
+            EXTENSIONS,
+            'must not be named as a container of the template: rename one of those named ["log"]',
+        ),
+        new(
+            extensions({"0.name": "prepare", "1.provisionAfterExtensions": GONE}),
+            EXTENSIONS,
+            "extensions must not be named as a container of the template: rename one",
+        ),
+        # Order: by name.
+        new(
+            extensions({"1.provisionAfterExtensions": ["health"]}),
+            EXTENSIONS,
+            "can't name the extension itself: remove it",
+        ),
+        new(
+            extensions({"1.provisionAfterExtensions": ["health"]}),
+            EXTENSIONS,
+            'itself: remove it from ["health"]',
+        ),
+        new(
+            extensions({"1.provisionAfterExtensions": ["monitor", "gone", "lost"]}),
+            EXTENSIONS,
+            'stand here: add [["gone", "lost"]] or remove their names',
+        ),
+        new(
+            extensions({"1.provisionAfterExtensions": ["gone"]}),
+            EXTENSIONS,
+            "provisionAfterExtensions must name extensions that stand here",
+        ),
+        new(
+            extensions({"0.provisionAfterExtensions": ["health"]}),
+            EXTENSIONS,
+            "provisionAfterExtensions must not form a circle",
+        ),
+        new(
+            extensions({"0.provisionAfterExtensions": ["health"], "2": THIRD}),
+            EXTENSIONS,
+            '["monitor", "health"] wait for each other; remove one of the names',
+        ),
+        new(
+            extensions({"1.provisionAfterExtensions": [f"e{n}" for n in range(21)]}),
+            f"{SECOND}.provisionAfterExtensions",
+            "at most 20 items",
+        ),
+        new(
+            changed(good, {EXTENSIONS: [{**THIRD, "name": f"e{n}", "type": f"t{n}"} for n in range(21)]}),
+            EXTENSIONS,
+            "at most 20 items",
+        ),
+        # Settings are an object, whatever is in it.
+        *(
+            new(extensions({"0.settings": value}), f"{FIRST}.settings", "must be of type object")
+            for value in ("port=1", '{"port": 1}', ["port"], 1, True)
+        ),
+        new(
+            extensions({"1.protectedSettingsFrom": {"secretRef": {}}}),
+            f"{SECOND}.protectedSettingsFrom.secretRef.name",
+            "Required value",
+        ),
+    ]
+
+
+def new_templates(good: Body) -> list[Any]:
+    """The rows that hold for the template of a set and of a machine."""
+    return [
+        new(changed(good, {"spec.template": GONE}), "spec.template", "Required value"),
+        new(changed(good, {f"{POD}.containers": []}), f"{POD}.containers", "must have one named os"),
+        new(
+            changed(good, {f"{OS}.name": "main", f"{OS}.image": "i"}), f"{POD}.containers", "name the main container os"
+        ),
+        new(
+            changed(good, {f"{OS}.image": "i"}),
+            f"{POD}.containers",
+            "can't give os an image: it comes from spec.imageReference",
+        ),
+        new(changed(good, {f"{OS}.restartPolicy": "Never"}), f"{POD}.containers", "can't give os a restartPolicy"),
+        new(
+            changed(good, {f"{POD}.containers.1.image": GONE}),
+            f"{POD}.containers",
+            "other than os must have an image: add it",
+        ),
+        new(
+            changed(good, {f"{POD}.initContainers.0.image": GONE}),
+            f"{POD}.initContainers",
+            "must have an image: add it",
+        ),
+        new(changed(good, {f"{POD}.containers.1.image": ""}), f"{POD}.containers[1].image", "at least 1 chars"),
+        new(
+            changed(good, {f"{POD}.initContainers.0.name": "custom-data"}),
+            f"{POD}.initContainers",
+            "can't be named os or custom-",
+        ),
+        new(
+            changed(good, {f"{POD}.initContainers.0.name": "os"}),
+            f"{POD}.initContainers",
+            "can't be named os or custom-data",
+        ),
+        new(
+            changed(good, {f"{POD}.containers.1.name": "custom-data"}),
+            f"{POD}.containers",
+            "can't be named custom-data",
+        ),
+        new(changed(good, {f"{POD}.containers.1.name": "os"}), f"{POD}.containers[1]", "Duplicate value"),
+        new(changed(good, {f"{POD}.containers.1.name": LONG}), f"{POD}.containers[1].name", "63"),
+        new(
+            changed(
+                good, {f"{POD}.containers": [{"name": "os"}, *({"name": f"c{n}", "image": "i"} for n in range(32))]}
+            ),
+            f"{POD}.containers",
+            "at most 32 items",
+        ),
+        new(
+            changed(good, {f"{POD}.initContainers": [{"name": f"c{n}", "image": "i"} for n in range(33)]}),
+            f"{POD}.initContainers",
+            "at most 32 items",
+        ),
+        new(changed(good, {f"{POD}.nodeName": "n1"}), f"{POD}.nodeName", "use nodeSelector or affinity"),
+        new(changed(good, {f"{POD}.hostname": "h"}), f"{POD}.hostname", "set spec.serviceName"),
+        new(changed(good, {f"{POD}.hostnameOverride": "h"}), f"{POD}.hostnameOverride", "set spec.serviceName"),
+        new(changed(good, {f"{POD}.subdomain": "s"}), f"{POD}.subdomain", "set spec.serviceName instead"),
+        new(
+            changed(good, {f"{POD}.activeDeadlineSeconds": 9}),
+            f"{POD}.activeDeadlineSeconds",
+            "an instance runs until it is repl",
+        ),
+        new(changed(good, {f"{POD}.restartPolicy": "Never"}), f"{POD}.restartPolicy", "restartPolicy must be Always"),
+        new(
+            changed(good, {f"{POD}.restartPolicy": "OnFailure"}), f"{POD}.restartPolicy", "restartPolicy must be Always"
+        ),
+        new(
+            changed(good, {"spec.template.metadata.labels": {"scalesets.dev/model": "m"}}),
+            "spec.template.metadata.labels",
+            "labels of scalesets.dev/ are the operator's own: remove them",
+        ),
+        new(
+            changed(good, {"spec.template.metadata.annotations": {"extension.scalesets.dev/health": "1"}}),
+            "spec.template.metadata.annotations",
+            "annotations of scalesets.dev/ are the operator's own: remove them",
+        ),
+        new(
+            changed(good, {"spec.template.metadata.labels": {f"l{n}": "" for n in range(65)}}),
+            "spec.template.metadata.labels",
+            "must have at most 64 items",
+        ),
+        # Kubernetes' own schema
+        new(
+            changed(good, {f"{OS}.ports.0.containerPort": "http"}),
+            f"{POD}.containers[0].ports[0].containerPort",
+            "type integer",
+        ),
+        new(
+            changed(good, {f"{OS}.ports.1": {"containerPort": 8080}}),
+            f"{POD}.containers[0].ports[1]",
+            "Duplicate value",
+        ),
+        new(
+            changed(good, {f"{OS}.imagePullPolicy": "Maybe"}), f"{POD}.containers[0].imagePullPolicy", '"IfNotPresent"'
+        ),
+        new(
+            changed(good, {f"{OS}.resources": {"limits": {"memory": "1Gx"}}}),
+            f"{POD}.containers[0].resources.limits.memory",
+            "should match",
+        ),
+        new(
+            changed(good, {f"{OS}.volumeMounts.0.mountPath": GONE}),
+            f"{POD}.containers[0].volumeMounts[0].mountPath",
+            "Required value",
+        ),
+    ]
+
+
+def new_claims(good: Body) -> list[Any]:
+    """The rows that hold for the data disks of a set and of a machine."""
+    return [
+        new(
+            changed(good, {f"{CLAIM}.metadata.name": GONE}),
+            "spec.volumeClaimTemplates[0].metadata.name",
+            "Required value",
+        ),
+        new(changed(good, {f"{CLAIM}.metadata.name": "Data"}), "spec.volumeClaimTemplates[0].metadata.name", A_LABEL),
+        new(
+            changed(good, {f"{CLAIM}.metadata.name": "logs"}),
+            "spec.volumeClaimTemplates",
+            "must have different names: rename one",
+        ),
+        new(
+            changed(good, {f"{CLAIM}.metadata.labels": {"scalesets.dev/scaleset": "web"}}),
+            "spec.volumeClaimTemplates[0].metadata.labels",
+            "labels of scalesets.dev/ are the operator's own",
+        ),
+        new(changed(good, {f"{CLAIM}.spec": GONE}), "spec.volumeClaimTemplates[0].spec", "Required value"),
+        new(
+            changed(good, {f"{CLAIM}.spec.accessModes": GONE}),
+            "spec.volumeClaimTemplates[0].spec.accessModes",
+            "Required value",
+        ),
+        new(
+            changed(good, {f"{CLAIM}.spec.resources.requests": {}}),
+            "spec.volumeClaimTemplates[0].spec.resources.requests.storage",
+            "Required value",
+        ),
+        new(
+            changed(good, {f"{CLAIM}.spec.resources.requests.storage": "much"}),
+            "spec.volumeClaimTemplates[0].spec.resources.requests.storage",
+            "should match",
+        ),
+        new(
+            changed(good, {"spec.volumeClaimTemplates": [good["spec"]["volumeClaimTemplates"][0]] * 17}),
+            "spec.volumeClaimTemplates",
+            "at most 16 items",
+        ),
+    ]
+
 
 NEW_IMAGES = [
     new(an_image({"spec.source": GONE}), "spec.source", "Required value"),
@@ -312,6 +451,59 @@ NEW_EXTENSIONS = [
     new(an_extension({f"{START_UP}.initialDelaySeconds": 271}), START_UP, "may take 300 s in all"),
 ]
 
+NEW_MACHINES = [
+    new(a_machine(name="w" * 53), "metadata.name", "must be a DNS label of at most 52 characters"),
+    new(a_machine(name="db.shop"), "metadata.name", "must be a DNS label"),
+    new(a_machine({"spec.location": "West Europe"}), "spec.location", "such as westeurope"),
+    new(a_machine({"spec.zone": "a zone"}), "spec.zone", "should match"),
+    new(a_machine({"spec.availabilitySet": "dbs"}), "spec.zone", "zone and availabilitySet exclude each other: remove"),
+    new(a_member({"spec.availabilitySet": "D"}), "spec.availabilitySet", A_LABEL),
+    new(a_member({"spec.availabilitySet": "d" * 53}), "spec.availabilitySet", "52"),
+    new(
+        a_machine({f"{POD}.nodeSelector": {"topology.kubernetes.io/zone": "1"}}),
+        f"{POD}.nodeSelector",
+        "must not choose a zone beside spec.zone: remove one of the two",
+    ),
+    new(a_machine({"spec.imageReference": GONE}), "spec.imageReference", "Required value"),
+    new(a_machine({"spec.imageReference.sku": GONE}), "spec.imageReference", "either publisher, offer and sku, or"),
+    new(
+        a_machine({"spec.imageReference.version": "22.4"}), "spec.imageReference.version", "must be latest or Major.Mi"
+    ),
+    new(
+        a_machine(
+            {"spec.osProfile": {"customData": "a", "customDataFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}}
+        ),
+        "spec.osProfile.customDataFrom",
+        "customData and customDataFrom exclude each other: remove one",
+    ),
+    new(a_machine({f"{ROLLING}.healthTimeout": "5m"}), f"{ROLLING}.healthTimeout", A_DURATION),
+    new(a_machine({f"{ROLLING}.provisioningTimeout": "PT0S"}), f"{ROLLING}.provisioningTimeout", "longer than zero"),
+    new(a_machine({"spec.serviceName": "Db"}), "spec.serviceName", A_LABEL),
+]
+
+NEW_AVAILABILITY_SETS = [
+    new(an_availability_set(name="w" * 53), "metadata.name", "must be a DNS label of at most 52 characters"),
+    new(an_availability_set({DOMAINS: 0}), DOMAINS, "greater than or equal to 1"),
+    new(an_availability_set({DOMAINS: 21}), DOMAINS, "less than or equal to 20"),
+    new(an_availability_set({"spec.location": "West Europe"}), "spec.location", "such as westeurope"),
+    new(an_availability_set({f"{ROLLING}.healthTimeout": "PT0S"}), f"{ROLLING}.healthTimeout", "longer than zero"),
+    new(
+        an_availability_set({f"{ROLLING}.pauseTimeBetweenBatches": "1s"}),
+        f"{ROLLING}.pauseTimeBetweenBatches",
+        A_DURATION,
+    ),
+    new(
+        an_availability_set({f"{ROLLING}.maxUnhealthyInstancePercent": 4}),
+        f"{ROLLING}.maxUnhealthyInstancePercent",
+        "equal to 5",
+    ),
+    new(
+        an_availability_set({f"{ROLLING}.maxUnhealthyUpgradedInstancePercent": 101}),
+        f"{ROLLING}.maxUnhealthyUpgradedInstancePercent",
+        "equal to 100",
+    ),
+]
+
 NEW_UPGRADES = [
     new(
         an_upgrade({"spec.scaleSet": GONE}), "spec.scaleSet", "exactly one of scaleSet, availabilitySet and virtualMac"
@@ -320,6 +512,15 @@ NEW_UPGRADES = [
         an_upgrade({"spec.virtualMachine": "vm"}), "spec.scaleSet", "exactly one of scaleSet, availabilitySet and virtu"
     ),
     new(an_upgrade({"spec.availabilitySet": "av"}), "spec.scaleSet", "must be given: name what to upgrade"),
+    *(
+        new(
+            an_upgrade({"spec.scaleSet": GONE, f"spec.{whose}": "db", "spec.type": kind}),
+            "spec.type",
+            "type must be Extension for machines",
+        )
+        for whose in ("availabilitySet", "virtualMachine")
+        for kind in ("OSImage", "Model")
+    ),
     new(an_upgrade({"spec.type": GONE}), "spec.type", "Required value"),
     new(an_upgrade({"spec.type": "Disk"}), "spec.type", '"OSImage", "Extension", "Model"'),
     new(an_upgrade({"spec.startedBy": "Somebody"}), "spec.startedBy", '"User", "Platform"'),
@@ -335,8 +536,14 @@ NEW_UPGRADES = [
 
 ALL_NEW = [
     *NEW_SETS,
-    *NEW_TEMPLATES,
-    *NEW_CLAIMS,
+    *NEW_MACHINES,
+    *NEW_AVAILABILITY_SETS,
+    *(
+        row
+        for good in (a_set(), a_machine())
+        for rows in (new_extensions, new_templates, new_claims)
+        for row in rows(good)
+    ),
     *NEW_IMAGES,
     *new_versions(an_image()),
     *NEW_EXTENSIONS,
@@ -363,6 +570,9 @@ STORED = {
     "upgrade": an_upgrade(name="stored"),
     "cancelled upgrade": an_upgrade({"spec.cancel": True}, name="stored-cancelled"),
     "model upgrade": an_upgrade({"spec.type": "Model", "spec.instances": ["web-1"]}, name="stored-model"),
+    "machine": a_machine(name="stored"),
+    "member": a_member(name="stored-member"),
+    "availability set": an_availability_set(name="stored"),
 }
 
 
@@ -393,10 +603,54 @@ CHANGES = [
     change("set", {"spec.serviceFabric.stateless": True}, "spec.serviceFabric", "serviceFabric is immutable"),
     change("set", {"spec.updateDomains": 4}, "spec.updateDomains", "updateDomains is immutable: create another"),
     change("small set", {"spec.updateDomains": 4}, "spec.updateDomains", "updateDomains is immutable"),
+    *(
+        change(which, {f"spec.{field}": value}, f"spec.{field}", f"{field} is immutable: create another VirtualMachine")
+        for field, another in (
+            ("location", "northeurope"),
+            ("zone", "2"),
+            ("serviceName", "other"),
+        )
+        for which, value in (("machine", another), ("machine", GONE), ("member", another))
+        if (which, field) != ("member", "zone")
+    ),
+    *(
+        change(which, changes, "spec.availabilitySet", "availabilitySet is immutable: create another VirtualMachine")
+        for which, changes in (
+            ("member", {"spec.availabilitySet": "other"}),
+            ("member", {"spec.availabilitySet": GONE}),
+            ("machine", {"spec.availabilitySet": "dbs", "spec.zone": GONE}),
+        )
+    ),
+    *(
+        change(
+            "machine", {f"spec.imageReference.{field}": value}, f"spec.imageReference.{field}", f"{field} is immutable"
+        )
+        for field in ("publisher", "offer")
+        for value in ("other", GONE)
+    ),
+    change(
+        "member",
+        {"spec.imageReference.galleryImage": "other"},
+        "spec.imageReference.galleryImage",
+        "galleryImage is immutable: create another VirtualMachine for another image",
+    ),
+    *(
+        change(
+            "availability set", {f"spec.{field}": value}, f"spec.{field}", f"{field} is immutable: create another Avail"
+        )
+        for field, another in (("location", "northeurope"), ("platformUpdateDomainCount", 4))
+        for value in (another, GONE)
+    ),
     # Claims
-    change("set", {"spec.volumeClaimTemplates": GONE}, "spec.volumeClaimTemplates", "can't be added, removed, renamed"),
-    change("set", {"spec.volumeClaimTemplates.1": GONE}, "spec.volumeClaimTemplates", "can't be added, removed"),
-    change("set", {f"{CLAIM}.metadata.name": "other"}, "spec.volumeClaimTemplates", "renamed or moved: create another"),
+    *(
+        change(which, changes, "spec.volumeClaimTemplates", "can't be added, removed, renamed or moved: create another")
+        for which in ("set", "machine")
+        for changes in (
+            {"spec.volumeClaimTemplates": GONE},
+            {"spec.volumeClaimTemplates.1": GONE},
+            {f"{CLAIM}.metadata.name": "other"},
+        )
+    ),
     change(
         "small set",
         {"spec.volumeClaimTemplates": a_set()["spec"]["volumeClaimTemplates"]},
@@ -405,8 +659,9 @@ CHANGES = [
     ),
     *(
         change(
-            "set", changes, "spec.volumeClaimTemplates", "immutable but for a larger storage request: create another"
+            which, changes, "spec.volumeClaimTemplates", "immutable but for a larger storage request: create another"
         )
+        for which in ("set", "machine")
         for changes in (
             {f"{CLAIM}.metadata.labels": {"disk": "other"}},
             {f"{CLAIM}.metadata.annotations": {"new": "one"}},
@@ -424,11 +679,12 @@ CHANGES = [
     ),
     *(
         change(
-            "set",
+            which,
             {f"{CLAIM}.spec.resources.requests.storage": less},
             "spec.volumeClaimTemplates",
             "a storage request can't become smaller: keep or raise it",
         )
+        for which in ("set", "machine")
         for less in ("1023Mi", "1G", 1)
     ),
     # Published versions
@@ -537,7 +793,10 @@ GOOD_NEW = [
     a_set({f"{OS}.resources": {"limits": {"cpu": 2, "memory": "1.5Gi"}}}),
     a_set({f"{OS}.readinessProbe.httpGet.port": "http"}),
     a_set({f"{CLAIM}.spec.resources.requests.storage": 1073741824}),
-    a_set({"spec.extensions.0.name": "e" * 56}),
+    a_set({"spec.extensions.0.name": "e" * 56, "spec.extensions.1.provisionAfterExtensions": ["e" * 56]}),
+    a_set({"spec.extensions.1.type": "Monitor", "spec.extensions.1.publisher": "Another"}),
+    a_set({"spec.extensions.0.settings": {}}),
+    a_set({"spec.extensions.2": {**THIRD, "provisionAfterExtensions": ["monitor", "health"]}}),
     a_set({f"{ROLLING}.maxBatchInstancePercent": 100, f"{ROLLING}.maxUnhealthyInstancePercent": 100}),
     *(
         a_set({f"{ROLLING}.healthTimeout": d})
@@ -556,7 +815,17 @@ GOOD_NEW = [
     an_upgrade({"spec.type": "Extension", "spec.extensions": ["monitor"]}),
     an_upgrade({"spec.type": "Model", "spec.instances": ["web-0", "web-11"]}),
     an_upgrade({"spec.approvedInstances": ["*"]}),
-    an_upgrade({"spec.scaleSet": GONE, "spec.virtualMachine": "vm"}),
+    an_upgrade({"spec.scaleSet": GONE, "spec.virtualMachine": "vm", "spec.type": "Extension"}),
+    an_upgrade({"spec.scaleSet": GONE, "spec.availabilitySet": "dbs", "spec.type": "Extension"}),
+    a_machine(),
+    a_machine(name="w" * 52),
+    a_machine(
+        {"spec.extensions": GONE, "spec.zone": GONE, f"{POD}.nodeSelector": {"topology.kubernetes.io/zone": "1"}}
+    ),
+    a_member(),
+    an_availability_set(),
+    an_availability_set({"spec": GONE}),
+    an_availability_set({DOMAINS: 20}),
     an_upgrade({"spec.extensions": [], "spec.instances": []}),
 ]
 
@@ -580,6 +849,10 @@ GOOD_CHANGES = [
     ("image", {"spec.versions.0.endOfLifeDate": "2027-11-01T00:00:00Z"}),
     ("image", {"spec.versions.0": GONE}),
     ("image", {"spec.versions.2": {"version": "22.4.202613010", "image": "registry.example/os:22.4.202613010"}}),
+    ("machine", {"spec.imageReference.sku": "24_04-LTS"}),
+    ("machine", {"spec.extensions.0.enableAutomaticUpgrade": True}),
+    ("machine", {f"{CLAIM}.spec.resources.requests.storage": "2Gi"}),
+    ("availability set", {f"{ROLLING}.healthTimeout": "PT1M"}),
     ("upgrade", {"spec.cancel": True}),
     ("upgrade", {"spec.approvedInstances": ["web-1"]}),
     ("cancelled upgrade", {"metadata.labels": {"a": "b"}}),
@@ -610,11 +883,11 @@ def test_the_largest_objects_stay_within_the_cost_of_rules(server: Server) -> No
                     {
                         "name": name,
                         "publisher": "p" * 128,
-                        "type": "t" * 128,
+                        "type": f"{'t' * 126}{number:02}",
                         "typeHandlerVersion": "1.0",
-                        "provisionAfterExtensions": [other for other in extensions if other != name],
+                        "provisionAfterExtensions": extensions[:number],
                     }
-                    for name in extensions
+                    for number, name in enumerate(extensions)
                 ],
                 f"{POD}.containers": [{"name": "os"}, *({"name": f"c{'x' * 58}{n}", "image": "i"} for n in range(31))],
                 f"{POD}.initContainers": [{"name": f"i{'x' * 58}{n}", "image": "i" * 512} for n in range(32)],
@@ -627,6 +900,8 @@ def test_the_largest_objects_stay_within_the_cost_of_rules(server: Server) -> No
             name="largest",
         ),
     ]
+    spec = {key: value for key, value in largest[-1]["spec"].items() if key in a_machine()["spec"]}
+    largest.append(a_machine({"spec": {"zone": "1", **spec}}, name="largest"))
     for body in largest:
         stored = server.create(body, keep=True)
         server.replace(changed(stored, {"metadata.annotations": {"changed": "true"}}))

@@ -107,6 +107,11 @@ class PlayedPod:
         conditions = {each["type"]: each["status"] for each in self.pod.status(self.now)["conditions"]}
         return conditions["Ready"] == "True"
 
+    @property
+    def ready_since(self) -> str:
+        conditions = {each["type"]: each["lastTransitionTime"] for each in self.pod.status(self.now)["conditions"]}
+        return str(conditions["Ready"])
+
     def __getitem__(self, name: str) -> JsonObject:
         """Return the status of one container."""
         status = self.pod.status(self.now)

@@ -7,6 +7,7 @@ import datetime
 import pytest
 
 from scalesets.local.machines.faults import Mode, Rule, Steering, Target, mode_of, share_of, tag_of
+from scalesets.local.machines.nodes import patches_sidecars
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 SECOND = datetime.timedelta(seconds=1)
@@ -96,14 +97,26 @@ def test_what_cant_be_read_is_told_and_the_rest_holds() -> None:
             "rule-c": '{"mode": "explode", "begins": "2026-01-01T00:00:00Z"}',
             "rule-d": "[]",
             "boot-time": "[1, 2]",
+            "patch-time": "[0, 0.5]",
             "stopped-machine-1": "",
+            "kubelet-machine-2": "v1.31.4",
         }
     )
 
     assert [rule.name for rule in steering.rules] == ["a"]
     assert [mistake.split(":")[0] for mistake in steering.mistakes] == ["rule-b", "rule-c", "rule-d"]
     assert steering.boot_seconds == (1.0, 2.0)
+    assert steering.patch_seconds == (0.0, 0.5)
     assert steering.stopped_nodes == {"machine-1"}
+    assert steering.kubelet_versions == {"machine-2": "v1.31.4"}
+
+
+@pytest.mark.parametrize(
+    ("kubelet", "restarts"),
+    [(None, True), ("v1.36.3", True), ("v1.32.0-rc.1", True), ("v1.31.9", False), ("1.29.0", False), ("v2.0.0", True)],
+)
+def test_which_kubelets_restart_a_patched_sidecar(kubelet: str | None, restarts: bool) -> None:
+    assert patches_sidecars(kubelet) is restarts
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,78 @@ class TestPatchedInPlace:
         pod.after(0.4)
         assert not pod.ready and not pod["monitor"]["started"]
 
+    def test_a_bad_image_is_found_out_with_a_new_transition_time_and_leaves_the_others_alone(self) -> None:
+        pod = self.a_running_pod()
+        others, since = [pod["health"], pod["os"]], pod.ready_since
+        pod.patch("monitor", "x/monitor:2-broken").after(1.6)
+        assert (pod.ready, pod.ready_since) == (True, since)
+
+        pod.after(4)
+
+        assert (pod.ready, pod["monitor"]["restartCount"]) == (False, 1)
+        assert pod.ready_since > since
+        assert [pod["health"], pod["os"]] == others
+
+    @pytest.mark.parametrize(
+        ("tag", "acts_after"),
+        [("2-broken", 1.5 + 3 * 4), ("2", 1.5 + 4), ("2-slow", 1.5 + 4 + 3)],
+        ids=["uses its budget up", "succeeds", "succeeds late"],
+    )
+    def test_the_way_back_waits_for_the_start_up_probe_also_while_falsely_started(
+        self, tag: str, acts_after: float
+    ) -> None:
+        pod = self.a_running_pod().patch("monitor", f"x/monitor:{tag}").after(1.6)
+        new = pod["monitor"]["containerID"]
+        assert pod["monitor"]["started"]
+
+        pod.patch("monitor", "x/monitor:1").after(acts_after - 1.6 - 0.1)
+        assert pod["monitor"]["containerID"] == new
+        pod.after(0.2)
+
+        assert (pod["monitor"]["image"], pod["monitor"]["restartCount"]) == ("x/monitor:1", 2)
+        assert pod["monitor"]["containerID"] != new
+        assert pod.after(60).ready
+
+    def test_without_a_start_up_probe_the_way_back_is_open_at_once(self) -> None:
+        pod = self.a_running_pod().patch("health", "x/health:2-broken").after(4)
+        assert not pod.ready
+
+        assert pod.patch("health", "x/health:1").after(1.6).ready
+
+    def test_only_sidecars_wait_for_their_start_up_probe(self) -> None:
+        pod = PlayedPod(pod_body(container(startupProbe=probe(10)))).after(5).patch("os", "x/os:2-broken").after(3)
+
+        assert pod.patch("os", "x/os:3").after(1.6)["os"]["image"] == "x/os:3"
+
+    def test_a_patch_that_is_taken_back_before_it_is_seen_never_was(self) -> None:
+        pod = self.a_running_pod()
+        before = pod["monitor"]
+
+        pod.patch("monitor", "x/monitor:2").after(1).patch("monitor", "x/monitor:1").after(60)
+
+        assert pod["monitor"] == before
+
+    def test_an_image_that_is_missing_leaves_the_former_containers_id_and_count(self) -> None:
+        pod = self.a_running_pod()
+        before = pod["monitor"]
+
+        pod.patch("monitor", "x/monitor:2-missing").after(1.6)
+        assert pod["monitor"]["containerID"] == before["containerID"]
+        assert (pod["monitor"]["restartCount"], pod["monitor"]["ready"]) == (0, False)
+        pod.patch("monitor", "x/monitor:1").after(1.6)
+
+        assert pod["monitor"]["containerID"] != before["containerID"]
+        assert (pod["monitor"]["restartCount"], pod.ready) == (1, True)
+
+    def test_an_image_that_could_not_be_pulled_at_first_just_starts_when_it_is_mended(self) -> None:
+        broken = PlayedPod(pod_body(init=(sidecar("monitor", "x/monitor:1-missing"),))).after(5)
+        assert broken.waits_for("monitor") == "ImagePullBackOff"
+
+        still = broken.patch("monitor", "x/monitor:2-broken").after(5)
+        assert (still["monitor"]["restartCount"], still["monitor"]["ready"]) == (0, False)
+
+        assert still.patch("monitor", "x/monitor:3").after(5).ready
+
     def test_the_way_back_waits_for_the_end_of_the_start_up_probe(self) -> None:
         pod = self.a_running_pod().patch("monitor", "x/monitor:2-broken").after(8)
         bad = pod["monitor"]["containerID"]
@@ -233,6 +305,16 @@ class TestTakenOver:
         pod.restart_of_the_machines()
 
         assert pod.after(5)["os"]["restartCount"] > before
+
+    @pytest.mark.parametrize("seconds", [1.6, 5.0, 5.6, 8.0])
+    def test_a_bad_image_that_was_patched_is_found_out(self, seconds: float) -> None:
+        extension = sidecar("monitor", "x/monitor:1", startupProbe=probe(4))
+        pod = PlayedPod(pod_body(init=(extension,))).after(10).patch("monitor", "x/monitor:2-broken").after(seconds)
+
+        pod.restart_of_the_machines()
+
+        assert not pod.after(5).ready
+        assert pod.patch("monitor", "x/monitor:1").after(14).ready
 
     def test_an_image_patched_meanwhile_is_noticed(self) -> None:
         pod = PlayedPod(pod_body()).after(5).patch("os", "x/os:2")

@@ -62,6 +62,15 @@ class World:
         self.api.strategic(f"{self.pods}/{pod}", patch)
 
 
+def a_patch_takes(world: World) -> float:
+    """Patch the sidecar `monitor`; returns how long that goes unnoticed."""
+    image = f"x/monitor:2-{next(_NUMBERS)}"
+    begun = time.monotonic()
+    world.patch_image("monitor", image, kind="initContainers")
+    eventually(lambda: world.container("monitor")["image"] == image)
+    return time.monotonic() - begun
+
+
 def is_ready(pod: JsonObject) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
 
@@ -132,6 +141,35 @@ class TestPods:
         assert world.container("monitor")["image"] == "x/monitor:1"
         assert world.container("monitor")["restartCount"] >= 2
         assert world.container("os") == os_before
+
+    def test_how_long_a_patch_goes_unnoticed_can_be_set(self, world: World) -> None:
+        world.create(pod_body(init=(sidecar("monitor", "x/monitor:1"),)))
+        eventually(world.ready)
+
+        steering.set_patch_seconds(world.api, 2.5, 2.6)
+        eventually(lambda: a_patch_takes(world) > 2.4)
+        steering.set_patch_seconds(world.api, 0.0, 0.1)
+        eventually(lambda: a_patch_takes(world) < 0.4)
+
+        steering.set_patch_seconds(world.api, 0.0, 2.0)
+        assert world.container("monitor")["restartCount"] >= 2 and world.ready()
+
+    def test_an_old_kubelet_restarts_no_sidecar(self, own: World) -> None:
+        steering.set_kubelet_version(own.api, "machine-0", "v1.31.4")
+        node = "/api/v1/nodes/machine-0"
+        eventually(lambda: own.api.get(node)["status"]["nodeInfo"]["kubeletVersion"] == "v1.31.4")
+        own.create(pod_body(init=(sidecar("monitor", "x/monitor:1"),)))
+        eventually(own.ready)
+
+        own.patch_image("monitor", "x/monitor:2", kind="initContainers")
+        own.patch_image("os", "x/os:2")
+        eventually(lambda: own.container("os")["image"] == "x/os:2")
+        assert own.container("monitor")["image"] == "x/monitor:1"
+
+        steering.set_kubelet_version(own.api, "machine-0", None)
+        eventually(lambda: own.api.get(node)["status"]["nodeInfo"]["kubeletVersion"] != "v1.31.4")
+        own.patch_image("monitor", "x/monitor:3", kind="initContainers")
+        eventually(lambda: own.container("monitor")["image"] == "x/monitor:3")
 
     def test_a_pod_that_is_deleted_ends_within_its_grace(self, world: World) -> None:
         world.create(pod_body(terminationGracePeriodSeconds=30))

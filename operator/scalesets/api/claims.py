@@ -1,6 +1,6 @@
-"""The data disks of a set: claim templates as in a StatefulSet, of which only a larger storage request may change.
+"""The data disks of an instance: claim templates as in a StatefulSet; only a larger storage request may change.
 
-They are kept whatever happens to an instance (O6). The rules stand at the set's spec, since a list that is replaced
+They are kept whatever happens to an instance (O6). The rules stand at the spec, since a list that is replaced
 as a whole has no old items to compare with.
 """
 
@@ -51,7 +51,7 @@ def claim_template_schema() -> Schema:
 
 
 def _bound_claim(spec: Schema) -> None:
-    """Bounds for what the set's rule compares, and of the resources only storage, the one that claims have."""
+    """Bounds for what the rules below compare, and of the resources only storage, the one that claims have."""
     spec["required"] = ["accessModes", "resources"]
     fields = spec["properties"]
     fields["accessModes"] |= {"minItems": 1, "maxItems": 4}
@@ -89,7 +89,7 @@ def _unchanged(path: str) -> str:
 _SAME_NAMES = Rule(
     rule="has(self.volumeClaimTemplates) == has(oldSelf.volumeClaimTemplates) && (!has(self.volumeClaimTemplates)"
     " || self.volumeClaimTemplates.map(t, t.metadata.name) == oldSelf.volumeClaimTemplates.map(t, t.metadata.name))",
-    message="volumeClaimTemplates can't be added, removed, renamed or moved: create another ScaleSet",
+    message="volumeClaimTemplates can't be added, removed, renamed or moved: create another {kind}",
     field=".volumeClaimTemplates",
     reason="FieldValueForbidden",
 )
@@ -114,7 +114,7 @@ _SAME_CONTENT = Rule(
         )
     )
     + ")))",
-    message="volumeClaimTemplates are immutable but for a larger storage request: create another ScaleSet for others",
+    message="volumeClaimTemplates are immutable but for a larger storage request: create another {kind} for others",
     field=".volumeClaimTemplates",
     reason="FieldValueForbidden",
 )

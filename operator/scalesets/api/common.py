@@ -14,6 +14,8 @@ from scalesets.api.schema import Model, Worded, map_list
 
 MAX_REPLICAS = 10_000
 MAX_EXTENSIONS = 20
+MAX_MACHINES = 200
+"""In an availability set, as in Azure."""
 
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -26,7 +28,8 @@ ORDINALS = r"^([0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*)?$"
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=DNS_LABEL)]
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
-SetName = Annotated[str, StringConstraints(min_length=1, max_length=52, pattern=DNS_LABEL)]
+ShortName = Annotated[str, StringConstraints(min_length=1, max_length=52, pattern=DNS_LABEL)]
+"""Of what pods and upgrades are named after."""
 LabelValue = Annotated[str, StringConstraints(min_length=1, max_length=63, pattern=LABEL_VALUE)]
 ExtensionName = Annotated[str, StringConstraints(min_length=1, max_length=56, pattern=DNS_LABEL)]
 """56: `extension.scalesets.dev/NAME.before` is the key of an annotation, whose last part has at most 63 characters."""

@@ -1,12 +1,13 @@
-"""Extension: a published extension, that a set installs as a native sidecar (E1, E11).
+"""Extension: a published extension, that instances carry as a native sidecar (E1, E11).
 
-A set names it by publisher and type. `reportsApplicationHealth` makes its readiness the application health signal (O3).
+A ScaleSet or a VirtualMachine names it by publisher and type. `reportsApplicationHealth` makes its readiness the
+application health signal (O3).
 """
 
 from pydantic import Field
 
 from scalesets.api.common import ProductName, PullSecrets
-from scalesets.api.schema import AGE, Column, Kind, Model, Resource
+from scalesets.api.schema import AGE, REASON, Column, Kind, Model, Resource
 from scalesets.api.template import ExtensionContainer
 from scalesets.api.versions import CatalogueStatus, OSType, PublishedVersions
 
@@ -21,20 +22,20 @@ class ExtensionSpec(Model):
     os_type: OSType = OSType.LINUX
     """The operating system that it is for: Linux or Windows."""
     supports_automatic_upgrade: bool = False
-    """Whether sets may enable automatic upgrade for it."""
+    """Whether automatic upgrade may be enabled for it."""
     reports_application_health: bool = False
     """Its container's readiness is the application health of the instance."""
     container: ExtensionContainer = Field(default={})
     """The sidecar, a container without name and image. Its start-up probe takes at most 300 s in all and must not ask
-    the application. An edit reaches a scale set with its next model."""
+    the application. An edit reaches instances with their next model."""
     image_pull_secrets: PullSecrets = ()
-    """Secrets to pull the images with, in the namespace of the set."""
+    """Secrets to pull the images with, in the namespace of the instances."""
     versions: PublishedVersions = ()
     """The published versions; each is named Major.Minor.Patch."""
 
 
 class Extension(Resource):
-    """An extension and its published versions. Sets install it as a sidecar."""
+    """An extension and its published versions. Instances carry it as a sidecar."""
 
     kind_info = Kind(
         name="Extension",
@@ -46,7 +47,7 @@ class Extension(Resource):
             Column("Latest", ".status.latest[0].version"),
             Column("Automatic", ".spec.supportsAutomaticUpgrade", "boolean"),
             Column("OS", ".spec.osType", wide=True),
-            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+            REASON,
             AGE,
         ),
     )

@@ -8,7 +8,7 @@ gets a condition.
 from enum import StrEnum
 
 from scalesets.api.common import ProductName, PullSecrets
-from scalesets.api.schema import AGE, Column, Kind, Model, Resource, Rule
+from scalesets.api.schema import AGE, REASON, Column, Kind, Model, Resource, Rule
 from scalesets.api.versions import CatalogueStatus, OSType, PublishedVersions
 
 
@@ -68,7 +68,7 @@ class GalleryImage(Resource):
             Column("SKU", ".spec.sku"),
             Column("Latest", ".status.latest[0].version"),
             Column("OS", ".spec.osType", wide=True),
-            Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True),
+            REASON,
             AGE,
         ),
     )

@@ -20,15 +20,24 @@ from typing import Any
 
 import yaml
 
+from scalesets.api.availabilityset import AvailabilitySet
 from scalesets.api.extension import Extension
 from scalesets.api.galleryimage import GalleryImage
 from scalesets.api.rollingupgrade import RollingUpgrade
 from scalesets.api.scaleset import ScaleSet
 from scalesets.api.schema import API_VERSION, CATEGORY, GROUP, VERSION, Column, Resource, Schema
+from scalesets.api.virtualmachine import VirtualMachine
 
 # The order in which a schema's keywords are written; others follow.
 ORDER = ("description", "type", "format", "enum", "pattern", "minLength", "maxLength", "minimum", "maximum", "default")
-KINDS: tuple[type[Resource], ...] = (Extension, GalleryImage, RollingUpgrade, ScaleSet)
+KINDS: tuple[type[Resource], ...] = (
+    AvailabilitySet,
+    Extension,
+    GalleryImage,
+    RollingUpgrade,
+    ScaleSet,
+    VirtualMachine,
+)
 HEADER = "# Made by `make crds` from operator/scalesets/api; edits are lost.\n"
 
 
@@ -77,6 +86,7 @@ def root_schema(kind: type[Resource]) -> Schema:
         "spec": root["properties"]["spec"],
         "status": _without_defaults(root["properties"]["status"]),
     }
+    _name_kind(root, kind.kind_info.name)
     return root
 
 
@@ -127,6 +137,14 @@ def _without_defaults(schema: Schema) -> Schema:
     if "items" in schema:
         result["items"] = _without_defaults(schema["items"])
     return result
+
+
+def _name_kind(schema: Schema, kind: str) -> None:
+    """Put the kind into the words of the rules, which several kinds share."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        rule |= {key: rule[key].replace("{kind}", kind) for key in ("message", "messageExpression") if key in rule}
+    for inner in (*schema.get("properties", {}).values(), *filter(None, (schema.get("items"),))):
+        _name_kind(inner, kind)
 
 
 def _column(column: Column) -> dict[str, Any]:

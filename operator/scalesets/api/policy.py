@@ -1,4 +1,4 @@
-"""The upgrade policy of a set: what a model change does to instances, and what a new image version does (O20).
+"""The upgrade policies: what a model change does to instances, what a new version does, and how (O20, E5d).
 
 Every parent has an empty default, so that the defaults inside it apply when the parent is left out. Defaults never
 change within v1alpha1.
@@ -28,7 +28,27 @@ Timeout = Annotated[
 ]
 
 
-class RollingUpgradePolicy(Model):
+class Timeouts(Model):
+    """How long an upgraded instance may take. All that a machine by itself can be told."""
+
+    health_timeout: Timeout = timedelta(minutes=5)
+    """How long an upgraded instance may take to become healthy, from the start of its containers."""
+    provisioning_timeout: Timeout = timedelta(minutes=15)
+    """How long the containers of an upgraded instance may take to start."""
+
+
+class Limits(Timeouts):
+    """How far an upgrade of several instances goes when some are unhealthy, and how fast."""
+
+    max_unhealthy_instance_percent: Percent = 20
+    """No batch starts while more of the whole set is unhealthy."""
+    max_unhealthy_upgraded_instance_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    """The upgrade stops when more of the instances upgraded so far are unhealthy."""
+    pause_time_between_batches: Duration = timedelta(0)
+    """Waiting time after a batch, in ISO 8601: PT30S."""
+
+
+class RollingUpgradePolicy(Limits):
     """Batches, limits and waiting times of an upgrade."""
 
     rules = (
@@ -43,16 +63,6 @@ class RollingUpgradePolicy(Model):
 
     max_batch_instance_percent: Percent = 20
     """The most instances in one batch, in percent of the set. OS image and extension upgrades never exceed 20."""
-    max_unhealthy_instance_percent: Percent = 20
-    """No batch starts while more of the whole set is unhealthy."""
-    max_unhealthy_upgraded_instance_percent: Annotated[int, Field(ge=0, le=100)] = 20
-    """The upgrade stops when more of the instances upgraded so far are unhealthy."""
-    pause_time_between_batches: Duration = timedelta(0)
-    """Waiting time after a batch, in ISO 8601: PT30S."""
-    health_timeout: Timeout = timedelta(minutes=5)
-    """How long an upgraded instance may take to become healthy, from the start of its containers."""
-    provisioning_timeout: Timeout = timedelta(minutes=15)
-    """How long the containers of an upgraded instance may take to start."""
     enable_cross_zone_upgrade: bool = False
     """Lets a batch span zones; update domains are still kept apart."""
     prioritize_unhealthy_instances: bool = False
@@ -84,3 +94,17 @@ class UpgradePolicy(Model):
     """Batches, limits and waiting times."""
     automatic_os_upgrade_policy: AutomaticOSUpgradePolicy = AutomaticOSUpgradePolicy()
     """What a new version of the image does."""
+
+
+class MachineUpgradePolicy(Model):
+    """How a machine by itself comes to new versions of its extensions. Its model changes apply at once."""
+
+    rolling_upgrade_policy: Timeouts = Timeouts()
+    """Waiting times. Those of its availability set hold for a machine that is in one."""
+
+
+class AvailabilitySetUpgradePolicy(Model):
+    """How the machines of an availability set come to new versions of their extensions."""
+
+    rolling_upgrade_policy: Limits = Limits()
+    """Limits and waiting times. A batch is at most 20% of the machines, of one update domain."""

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from scalesets.api.common import (
     MAX_EXTENSIONS,
+    MAX_MACHINES,
     MAX_REPLICAS,
     Conditions,
     ErrorInfo,
@@ -19,7 +20,7 @@ from scalesets.api.common import (
     ExtensionVersion,
     Label,
     Ordinals,
-    SetName,
+    ShortName,
     Text,
     Time,
     Word,
@@ -27,6 +28,9 @@ from scalesets.api.common import (
 from scalesets.api.schema import AGE, Column, Kind, Model, Resource, Rule, immutable
 
 ANOTHER = "create another RollingUpgrade"
+MAX_TARGETS = 5 * MAX_EXTENSIONS
+"""Extensions, each in a few majors."""
+WHOSE = ("scaleSet", "availabilitySet", "virtualMachine")
 ApprovedInstance = Annotated[
     str, StringConstraints(min_length=1, max_length=63, pattern=r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$")
 ]
@@ -58,6 +62,12 @@ class RollingUpgradeSpec(Model):
             reason="FieldValueRequired",
         ),
         Rule(
+            rule="!has(self.availabilitySet) && !has(self.virtualMachine) || self.type == 'Extension'",
+            message="type must be Extension for machines: their OS image is not upgraded, and changes of their model"
+            " apply at once",
+            field=".type",
+        ),
+        Rule(
             rule="self.type == 'Extension' || !has(self.extensions) || self.extensions.size() == 0",
             message="extensions goes with type Extension only: remove it or change type",
             field=".extensions",
@@ -75,9 +85,7 @@ class RollingUpgradeSpec(Model):
         *(
             immutable(name, ANOTHER)
             for name in (
-                "scaleSet",
-                "availabilitySet",
-                "virtualMachine",
+                *WHOSE,
                 "type",
                 "startedBy",
                 "extensions",
@@ -92,12 +100,12 @@ class RollingUpgradeSpec(Model):
         ),
     )
 
-    scale_set: SetName | None = None
+    scale_set: ShortName | None = None
     """The ScaleSet to upgrade."""
-    availability_set: Label | None = None
+    availability_set: ShortName | None = None
     """The AvailabilitySet to upgrade."""
-    virtual_machine: Label | None = None
-    """The VirtualMachine to upgrade."""
+    virtual_machine: ShortName | None = None
+    """The VirtualMachine to upgrade; one that is in an availability set is upgraded with it."""
     type: UpgradeType
     """OSImage, Extension or Model."""
     started_by: StartedBy = StartedBy.USER
@@ -174,15 +182,35 @@ class TargetImageReference(Model):
     """The exact version."""
 
 
+class ExtensionOutcome(StrEnum):
+    """How the upgrade of one extension stands; the last four are final."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    DROPPED = "Dropped"
+
+
 class TargetExtension(Model):
-    """One extension that the upgrade brings to another version."""
+    """One extension that the upgrade brings to another version, and how that goes; one may stop alone (E6)."""
 
     name: Word
-    """Name of the extension in the set."""
+    """Its name on the instances; twice when instances are on several majors, each with its own target."""
     from_: Word | None = Field(default=None, alias="from")
-    """The version before."""
+    """The version before; while instances differ, the lowest."""
     to: Word
     """The version after."""
+    outcome: ExtensionOutcome | None = None
+    """Pending, Running, Succeeded, Failed (on some instances), Stopped (on too many), or Dropped (opted out or
+    withdrawn meanwhile)."""
+    successful_instance_count: Annotated[int, Field(ge=0)] = 0
+    """Instances that have it and are healthy."""
+    failed_instance_count: Annotated[int, Field(ge=0)] = 0
+    """Instances on which it failed, put back or not."""
+    error: ErrorInfo | None = None
+    """Why it failed, stopped or was dropped."""
 
 
 class RollbackInfo(Model):
@@ -214,6 +242,9 @@ class BatchStatus(Model):
 
     number: Annotated[int, Field(ge=1)]
     """Its number, from 1."""
+    extension: Word = ""
+    """The extension that it upgrades, for type Extension: the batches of one zone and update domain follow each other
+    without a pause, one for each extension."""
     zone: Word = ""
     """The zone that its instances lie in; empty without zones or across zones."""
     update_domain: Annotated[int, Field(ge=0)] = 0
@@ -223,7 +254,9 @@ class BatchStatus(Model):
     completed_time: Time | None = None
     """When the last of its instances was judged."""
     ordinals: Ordinals
-    """Its instances."""
+    """Its instances; of machines, their places in the availability set."""
+    machines: Annotated[tuple[Word, ...], Field(max_length=MAX_MACHINES)] = ()
+    """For machines: their names, in the order of `ordinals`."""
     from_: Annotated[tuple[Origin, ...], Field(max_length=200)] = Field(default=(), alias="from")
     """Where they come from."""
     failed: Ordinals = ""
@@ -257,7 +290,7 @@ class RollingUpgradeStatus(Model):
     """The image and version that it goes to."""
     target_model: Word | None = None
     """The model that it goes to."""
-    target_extensions: Annotated[tuple[TargetExtension, ...], Field(max_length=MAX_EXTENSIONS)] = ()
+    target_extensions: Annotated[tuple[TargetExtension, ...], Field(max_length=MAX_TARGETS)] = ()
     """The extensions that it brings to another version."""
     scope: Ordinals = ""
     """The instances that it is about: those not on the target at the start."""
@@ -276,15 +309,15 @@ class RollingUpgradeStatus(Model):
 
 
 class RollingUpgrade(Resource):
-    """One attempt to upgrade a set. Delete it to cancel it; finished ones are the history."""
+    """One attempt to upgrade a set or a machine. Delete it to cancel it; finished ones are the history."""
 
     kind_info = Kind(
         name="RollingUpgrade",
         plural="rollingupgrades",
         short_names=("rup",),
-        selectable=(".spec.scaleSet", ".spec.type"),
+        selectable=(*(f".spec.{field}" for field in WHOSE), ".spec.type"),
         columns=(
-            Column("Set", ".spec.scaleSet"),
+            Column("Set", f".spec[{','.join(repr(field) for field in WHOSE)}]"),
             Column("Type", ".spec.type"),
             Column("Status", ".status.runningStatus.code"),
             Column("Done", ".status.progress.successfulInstanceCount", "integer"),

@@ -1,35 +1,12 @@
-"""What a ScaleSet's status says: counts, versions, the lock of the set, and the record of what each instance runs.
+"""What a ScaleSet's status says beside what all statuses say: counts, versions, and how its last upgrades ended."""
 
-`currentUpgrade` is the lock: one upgrade runs per set at a time. `instances` is the record from which a lost instance
-comes back with its own versions (docs/design.md, "Crash-safe by writing the intent first").
-"""
-
-from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from scalesets.api.common import (
-    MAX_EXTENSIONS,
-    Conditions,
-    Duration,
-    ExtensionVersion,
-    Ordinals,
-    Text,
-    Time,
-    Word,
-)
+from scalesets.api.common import Duration, Text, Time, Word
+from scalesets.api.fleet_status import Count, FleetStatus, Outcome
 from scalesets.api.schema import Model
-
-Count = Annotated[int, Field(ge=0)]
-
-
-class Outcome(StrEnum):
-    """How an upgrade ended."""
-
-    COMPLETED = "Completed"
-    CANCELLED = "Cancelled"
-    FAULTED = "Faulted"
 
 
 class LastUpgrade(Model):
@@ -57,43 +34,9 @@ class LastUpgrade(Model):
     """How long the set must be within its limit of unhealthy instances before the same target is tried again."""
 
 
-class AutomaticUpgrade(StrEnum):
-    """Whether an installed extension is upgraded automatically."""
-
-    ENABLED = "Enabled"
-    DISABLED = "Disabled"
-    NOT_SUPPORTED = "NotSupported"
-
-
-class ExtensionStatus(Model):
-    """One extension of the set."""
-
-    name: Word
-    """Name in the set."""
-    version: Word = ""
-    """The version that the set is on, or is moving to."""
-    automatic_upgrade: AutomaticUpgrade
-    """Enabled, Disabled or NotSupported."""
-
-
-class InstanceGroup(Model):
-    """Instances that run the same."""
-
-    ordinals: Ordinals
-    """Which instances."""
-    image_version: Word = ""
-    """Their image version."""
-    model: Word = ""
-    """Hash of their model."""
-    extensions: Annotated[tuple[ExtensionVersion, ...], Field(max_length=MAX_EXTENSIONS)] = ()
-    """Their extensions."""
-
-
-class ScaleSetStatus(Model):
+class ScaleSetStatus(FleetStatus):
     """The set as it is."""
 
-    observed_generation: Count = 0
-    """The generation that this status was made from."""
     replicas: Count = 0
     """Instances that exist."""
     ready_replicas: Count = 0
@@ -104,18 +47,12 @@ class ScaleSetStatus(Model):
     """Instances on the current model."""
     selector: Annotated[str, Field(max_length=256)] = ""
     """The label selector of the set's pods, for the scale subresource."""
-    location: Word = ""
-    """The effective region."""
     zones_backed: bool | None = None
     """Whether nodes carried the zones' labels when the set was first seen; if not, zones are labels only."""
     current_model: Word = ""
     """Hash of the current model."""
     image_version: Word = ""
     """The image version that the set is on, or is moving to."""
-    current_upgrade: Word = ""
-    """The RollingUpgrade now at work: the lock of the set."""
-    upgrade_attempts: Count = 0
-    """How many upgrades the operator has started here."""
     faulted_os_versions: Annotated[tuple[Word, ...], Field(max_length=20)] = ()
     """Image versions whose upgrade was stopped here because too many upgraded instances were unhealthy."""
     last_os_upgrade: LastUpgrade | None = None
@@ -126,10 +63,3 @@ class ScaleSetStatus(Model):
     """When automatic OS image upgrades were enabled last."""
     automatic_os_upgrade_first_enabled_time: Time | None = None
     """When they were enabled for the first time ever."""
-    instances: Annotated[tuple[InstanceGroup, ...], Field(max_length=500)] = ()
-    """What every instance runs, grouped."""
-    extensions: Annotated[tuple[ExtensionStatus, ...], Field(max_length=MAX_EXTENSIONS)] = ()
-    """The extensions of the set."""
-    conditions: Conditions = ()
-    """Ready, Reconciling, Stalled, Progressing, LastUpgradeSucceeded, AutomaticOSUpgradeEligible, and what else is to
-    be known."""

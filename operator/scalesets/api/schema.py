@@ -27,17 +27,23 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """A CEL rule of the API server. `field` is where the refusal points to, below the object that carries the rule."""
+    """A CEL rule of the API server. `field` is where the refusal points to, below the object that carries the rule.
+
+    `{kind}` in the words is the kind that the rule is written into. `says` is a CEL expression for the words, where
+    they are to name what was found; `message` stands in when it can't be computed.
+    """
 
     rule: str
     message: str
+    says: str = ""
     field: str = ""
     reason: str = "FieldValueInvalid"
 
     def as_schema(self) -> Schema:
         """The entry of `x-kubernetes-validations`."""
+        computed = {"messageExpression": self.says} if self.says else {}
         where = {"fieldPath": self.field} if self.field else {}
-        return {"rule": self.rule, "message": self.message, **where, "reason": self.reason}
+        return {"rule": self.rule, "message": self.message, **computed, **where, "reason": self.reason}
 
 
 def immutable(field: str, mend: str) -> Rule:
@@ -158,6 +164,8 @@ class Column:
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
+READY = Column("Ready", '.status.conditions[?(@.type=="Ready")].status')
+REASON = Column("Reason", '.status.conditions[?(@.type=="Ready")].reason', wide=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

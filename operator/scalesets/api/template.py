@@ -1,7 +1,7 @@
-"""The pod template and an extension's container: Kubernetes' own schema (podschema.py) with what a set adds to it.
+"""The pod template and an extension's container: Kubernetes' own schema (podschema.py) with what our kinds add to it.
 
 The container `os` has no image, as it comes from `imageReference`. What makes an instance itself (its name, its node,
-its zone, our labels) is the set's to say, so the template is refused when it says it. `maxItems` and `maxLength` are
+its zone, our labels) is not the template's to say, so it is refused when it says it. `maxItems` and `maxLength` are
 where our rules look, to keep their cost in budget.
 """
 
@@ -28,7 +28,7 @@ def pod_template_schema() -> Schema:
 
 
 def extension_container_schema() -> Schema:
-    """The schema of `Extension.container`: a container without name and image, as the set and the version give them."""
+    """The schema of `Extension.container`: a container without name and image: its user and the version give them."""
     schema = resolved("Container")
     del schema["required"]
     _bound_names(schema)
@@ -36,7 +36,7 @@ def extension_container_schema() -> Schema:
         schema,
         Rule(
             rule="!has(self.name)",
-            message="name must not be set: the container is named as the set names the extension; remove it",
+            message="name must not be set: the container is named as its user names the extension; remove it",
             field=".name",
             reason="FieldValueForbidden",
         ),
@@ -90,8 +90,8 @@ def _rule_pod(spec: Schema) -> None:
         _bound_names(fields[name]["items"])
     for name, mend in (
         ("nodeName", "the scheduler places instances; use nodeSelector or affinity"),
-        ("hostname", "instances are named by the set; set spec.serviceName to have the name as hostname"),
-        ("hostnameOverride", "instances are named by the set; set spec.serviceName to have the name as hostname"),
+        ("hostname", "the {kind} gives the name; set spec.serviceName to have the name as hostname"),
+        ("hostnameOverride", "the {kind} gives the name; set spec.serviceName to have the name as hostname"),
         ("subdomain", "set spec.serviceName instead"),
         ("activeDeadlineSeconds", "an instance runs until it is replaced; remove it"),
     ):
@@ -142,12 +142,12 @@ def _rule_pod(spec: Schema) -> None:
         ),
         Rule(
             rule=f"!has(self.initContainers) || self.initContainers.all(c, !(c.name in {list(OWN_CONTAINERS)}))",
-            message="initContainers can't be named os or custom-data, which the set uses itself: rename it",
+            message="initContainers can't be named os or custom-data, which the operator uses itself: rename it",
             field=".initContainers",
         ),
         Rule(
             rule="self.containers.all(c, c.name != 'custom-data')",
-            message="containers can't be named custom-data, which the set uses itself: rename it",
+            message="containers can't be named custom-data, which the operator uses itself: rename it",
             field=".containers",
         ),
     )

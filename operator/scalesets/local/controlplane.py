@@ -267,11 +267,12 @@ class ControlPlane:
 
     def _spawn_machines(self) -> None:
         settings = self.settings
-        low, high = settings.boot_seconds
+        (low, high), (soon, late) = settings.boot_seconds, settings.patch_seconds
         command = [
             *(sys.executable, "-m", "scalesets.local.machines", f"--dir={self.directory}"),
             *(f"--port={self.ports.apiserver}", f"--nodes={settings.nodes}", f"--zones={','.join(settings.zones)}"),
             *(f"--boot-min={low}", f"--boot-max={high}", f"--seed={settings.seed}"),
+            *(f"--patch-min={soon}", f"--patch-max={late}"),
             *(f"--slow={settings.slow_seconds}", f"--heartbeat={min(4.0, settings.node_grace_seconds / 4)}"),
         ]
         self.launch("machines", command)

@@ -19,6 +19,8 @@ class Settings:
     """False starts no simulated machines: pods stay Pending, as a test of the API alone wants it."""
 
     boot_seconds: tuple[float, float] = (0.05, 0.3)
+    patch_seconds: tuple[float, float] = (0.0, 2.0)
+    """How long a machine takes to notice an image that is patched in place; as seen on kubelet 1.36."""
     slow_seconds: float = 3.0
     """How much later than others a container with `slow` in its image's tag gets ready."""
 

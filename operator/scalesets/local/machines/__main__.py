@@ -15,6 +15,8 @@ def main() -> None:
     parser.add_argument("--zones", default="")
     parser.add_argument("--boot-min", type=float, default=0.05)
     parser.add_argument("--boot-max", type=float, default=0.3)
+    parser.add_argument("--patch-min", type=float, default=0.0)
+    parser.add_argument("--patch-max", type=float, default=2.0)
     parser.add_argument("--slow", type=float, default=3.0)
     parser.add_argument("--heartbeat", type=float, default=4.0)
     parser.add_argument("--seed", type=int, default=0)
@@ -26,6 +28,7 @@ def main() -> None:
             nodes=given.nodes,
             zones=tuple(zone for zone in given.zones.split(",") if zone),
             boot_seconds=(given.boot_min, given.boot_max),
+            patch_seconds=(given.patch_min, given.patch_max),
             slow_seconds=given.slow,
             heartbeat=given.heartbeat,
             seed=given.seed,

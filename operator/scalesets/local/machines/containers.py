@@ -40,7 +40,6 @@ class Step(Enum):
     READY = auto()
     COMPLETE = auto()
     RESTART = auto()
-    REPLACE = auto()
     TRUTH = auto()
 
 
@@ -70,6 +69,8 @@ class Container:
     reason: str = CREATING
     container_id: str = ""
     started_at: float = 0.0
+    probed_at: float | None = None
+    """When its start-up probe succeeds, or did; None: it doesn't, as things are."""
     started: bool = False
     ready: bool = False
     restarts: int = 0
@@ -79,10 +80,33 @@ class Container:
     step: Step | None = None
     due: float = 0.0
     next_image: str = ""
+    patch_due: float = 0.0
+    """When the machine takes note of `next_image`."""
 
     def plan(self, step: Step | None, due: float = 0.0) -> None:
         """Set what comes next."""
         self.step, self.due = step, due
+
+    @property
+    def replace_due(self) -> float | None:
+        """When a patched image replaces this one: a sidecar's start-up probe has its end first, one way or the other.
+
+        The kubelet goes by the probe's own result, so a container that is only reported as started waits too.
+        """
+        if not self.next_image:
+            return None
+        if self.kind is not Kind.SIDECAR or self.state is not State.RUNNING or self.startup_budget is None:
+            return self.patch_due
+        given_up = self.started_at + self.startup_budget
+        return max(self.patch_due, given_up if self.probed_at is None else min(given_up, self.probed_at))
+
+    @property
+    def next_due(self) -> float | None:
+        """When something happens to it next; None: nothing does by itself."""
+        times = [self.due] if self.step is not None else []
+        if (replaced := self.replace_due) is not None:
+            times.append(replaced)
+        return min(times, default=None)
 
     @property
     def untouched(self) -> bool:

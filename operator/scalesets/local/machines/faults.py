@@ -20,7 +20,9 @@ NAMESPACE = "kube-system"
 CONFIG_MAP = "scalesets-machines"
 RULE_PREFIX = "rule-"
 BOOT_TIME = "boot-time"
+PATCH_TIME = "patch-time"
 STOPPED_PREFIX = "stopped-"
+KUBELET_PREFIX = "kubelet-"
 
 
 class Mode(Enum):
@@ -132,7 +134,10 @@ class Steering:
 
     rules: tuple[Rule, ...] = ()
     boot_seconds: tuple[float, float] | None = None
+    patch_seconds: tuple[float, float] | None = None
     stopped_nodes: frozenset[str] = frozenset()
+    kubelet_versions: Mapping[str, str] = field(default_factory=dict)
+    """Of machines that play an older kubelet than the others, by name."""
     mistakes: tuple[str, ...] = field(default=(), compare=False)
     """Entries that could not be read; the others hold all the same."""
 
@@ -141,21 +146,31 @@ class Steering:
         """Read the ConfigMap's data."""
         rules: list[Rule] = []
         mistakes: list[str] = []
-        boot: tuple[float, float] | None = None
+        seconds: dict[str, tuple[float, float]] = {}
         stopped: set[str] = set()
+        kubelets: dict[str, str] = {}
         for key, text in data.items():
             try:
                 if key.startswith(RULE_PREFIX):
                     rules.append(Rule.from_json(key.removeprefix(RULE_PREFIX), text))
-                elif key == BOOT_TIME:
+                elif key in (BOOT_TIME, PATCH_TIME):
                     low, high = json.loads(text)
-                    boot = (float(low), float(high))
+                    seconds[key] = (float(low), float(high))
+                elif key.startswith(KUBELET_PREFIX):
+                    kubelets[key.removeprefix(KUBELET_PREFIX)] = text
                 elif key.startswith(STOPPED_PREFIX):
                     stopped.add(key.removeprefix(STOPPED_PREFIX))
             except (ValueError, TypeError) as error:
                 mistakes.append(f"{key}: {error}")
         rules.sort(key=lambda rule: (rule.begins, rule.name))
-        return Steering(tuple(rules), boot, frozenset(stopped), tuple(mistakes))
+        return Steering(
+            rules=tuple(rules),
+            boot_seconds=seconds.get(BOOT_TIME),
+            patch_seconds=seconds.get(PATCH_TIME),
+            stopped_nodes=frozenset(stopped),
+            kubelet_versions=kubelets,
+            mistakes=tuple(mistakes),
+        )
 
     def in_force(self, now: datetime.datetime) -> tuple[Rule, ...]:
         """Return the rules that hold now, the newest first: the first that means a container decides."""

@@ -6,8 +6,9 @@ What a kubelet does is played as it is seen from outside (docs/rules.md, "Health
   boot time, and so do the containers, which start together. A container without a readiness probe is ready when
   started.
 - An image that is patched restarts that container alone: its old status stays for 0 to 2 s, then a new container ID
-  is reported started and ready for one period of its start-up probe whatever the truth, then the truth. While a
-  start-up probe still runs, the patch waits for its end.
+  is reported started and ready for one period of its start-up probe whatever the truth, then the truth. A patch of a
+  sidecar whose start-up probe has neither succeeded nor used up its budget waits for that; one that is taken back
+  before anybody took note of it never was.
 - A container that crashes is started again with a back-off that doubles; a changed image starts at once.
 
 Times are seconds since the epoch, passed in by the caller, who also draws the random numbers.
@@ -113,7 +114,7 @@ class Pod:
     @property
     def next_due(self) -> float | None:
         """When something happens by itself next; None: nothing does."""
-        return min((container.due for container in self.containers if container.step is not None), default=None)
+        return min((due for each in self.containers if (due := each.next_due) is not None), default=None)
 
     @property
     def ready(self) -> bool:
@@ -130,12 +131,16 @@ class Pod:
         """Let happen what is due; says whether anything did."""
         changed = False
         while not self.failed:
-            due = [container for container in self.containers if container.step and container.due <= now]
+            due = [each for each in self.containers if (time := each.next_due) is not None and time <= now]
             if not due:
                 break
             changed = True
             for container in due:
-                self._take_step(container, now)
+                replaced = container.replace_due
+                if replaced is not None and (container.step is None or replaced <= container.due):
+                    self._replace(container, now)
+                else:
+                    self._take_step(container, now)
         return changed
 
     def see_conditions(self, conditions: Iterable[JsonObject]) -> None:
@@ -149,16 +154,14 @@ class Pod:
         container = next((each for each in self.containers if each.name == name), None)
         if container is None or image == (container.next_image or container.image):
             return
-        if container.step is not Step.REPLACE and (container.untouched or container.kind is Kind.INIT):
+        if container.untouched or container.kind is Kind.INIT:
             container.image = image
-            return
-        container.next_image = image
-        if container.step is Step.REPLACE:
-            return
-        due = now + self.tempo.patch_delay()
-        if container.state is State.RUNNING and not container.started and container.startup_budget is not None:
-            due = max(due, container.started_at + container.startup_budget)
-        container.plan(Step.REPLACE, due)
+        elif image == container.image:
+            container.next_image = ""
+        else:
+            if not container.next_image:
+                container.patch_due = now + self.tempo.patch_delay()
+            container.next_image = image
 
     def react(self, now: float) -> bool:
         """Follow a change of the rules; says whether anything follows, now or later."""
@@ -170,10 +173,10 @@ class Pod:
             if mode is Mode.STOP:
                 self._fail(now)
                 return True
-            decides_later = container.untouched or container.step in (Step.START, Step.REPLACE, Step.TRUTH)
+            decides_later = container.untouched or container.step in (Step.START, Step.TRUTH)
             if mode is not container.mode and not decides_later:
-                before, container.mode = container.mode, mode
-                changed |= self._change_mode(container, before, mode, now)
+                container.mode = mode
+                changed |= self._change_mode(container, mode, now)
         return changed
 
     # How a container's life goes.
@@ -202,14 +205,11 @@ class Pod:
                     self._end(container, 137, now)
                 self._start(container, now)
             case Step.READY:
-                container.started = container.ready = True
-                self._start_next(now)
+                self._succeed(container, now)
             case Step.COMPLETE:
                 self._end(container, 0, now)
                 container.state, container.ready, container.started = State.TERMINATED, True, False
                 self._start_next(now)
-            case Step.REPLACE:
-                self._replace(container, now)
             case Step.TRUTH:
                 container.mode = mode = self.mode_of(self, container)
                 if mode is Mode.STOP:
@@ -234,7 +234,7 @@ class Pod:
     def _begin(self, container: Container, now: float) -> None:
         container.state, container.reason = State.RUNNING, ""
         container.container_id = f"simulated://{self.uid}-{container.name}-{container.restarts}"
-        container.started_at = now
+        container.started_at, container.probed_at = now, None
         container.started = container.ready = False
 
     def _run(self, container: Container, mode: Mode, now: float) -> None:
@@ -247,33 +247,47 @@ class Pod:
             return
         delay = max(0.0, container.started_at + container.initial_delay - now) + late
         if good and delay <= 0:
-            container.started = container.ready = True
-            self._start_next(now)
+            self._succeed(container, now)
             return
         container.ready = False
         container.started = container.startup_budget is None
         if good:
-            container.plan(Step.READY, now + delay)
+            container.probed_at = now + delay
+            container.plan(Step.READY, container.probed_at)
         elif container.startup_budget is not None:
             container.plan(Step.RESTART, container.started_at + container.startup_budget)
         if container.started:
             self._start_next(now)
 
+    def _succeed(self, container: Container, now: float) -> None:
+        container.started = container.ready = True
+        container.probed_at = now
+        self._start_next(now)
+
     def _replace(self, container: Container, now: float) -> None:
         container.image, container.next_image = container.next_image, ""
         container.crashes = 0
+        container.plan(None)
         if container.state is State.RUNNING:
             self._end(container, 0, now)
-        if container.ended is not None:
-            container.restarts += 1
         container.mode = mode = self.mode_of(self, container)
-        if mode in (Mode.STOP, Mode.MISSING, Mode.CRASH):
+        if mode is Mode.MISSING:
+            self._wait(container, "ImagePullBackOff")  # its former container's ID and count stay: there is no new one
+            return
+        if container.ended is None:  # no container of this name ever ran
+            self._start(container, now)
+            return
+        container.restarts += 1
+        if mode in (Mode.STOP, Mode.CRASH):
             self._start(container, now)
             return
         self._begin(container, now)
         container.started = container.ready = True  # falsely, or not: the probes have not spoken yet
-        if mode is not Mode.GOOD:
-            container.plan(Step.TRUTH, now + container.false_ready_seconds)
+        told = now + container.false_ready_seconds
+        if mode is Mode.GOOD:
+            container.probed_at = told
+        else:
+            container.plan(Step.TRUTH, told)
         self._start_next(now)
 
     def _crash(self, container: Container, now: float) -> None:
@@ -307,7 +321,7 @@ class Pod:
             if container.ended is not None:
                 container.state = State.TERMINATED
 
-    def _change_mode(self, container: Container, before: Mode, mode: Mode, now: float) -> bool:
+    def _change_mode(self, container: Container, mode: Mode, now: float) -> bool:
         running = container.state is State.RUNNING
         if mode is Mode.CRASH and running:
             self._crash(container, now)
@@ -315,13 +329,17 @@ class Pod:
             container.ready = False
             container.plan(None)
         elif mode is Mode.NEVER_READY and running and not container.ready:
+            container.probed_at = None
             container.plan(None)
+            if not container.started and container.startup_budget is not None:
+                container.plan(Step.RESTART, container.started_at + container.startup_budget)
         elif mode is Mode.GOOD and running and not container.ready and container.kind is not Kind.INIT:
-            container.plan(Step.READY, now + self.tempo.boot())
+            container.probed_at = now + self.tempo.boot()
+            container.plan(Step.READY, container.probed_at)
         elif mode is Mode.GOOD and running and container.kind is Kind.INIT:
             container.plan(Step.COMPLETE, now + self.tempo.boot())
         elif mode is Mode.GOOD and container.state is State.WAITING:
-            again = Step.RESTART if before is Mode.CRASH and container.ended else Step.START
+            again = Step.RESTART if container.ended else Step.START
             container.plan(again, now + self.tempo.boot())
         else:
             return False
@@ -341,6 +359,8 @@ class Pod:
             if container.state is State.RUNNING and not container.ready:
                 container.mode = self.mode_of(self, container)
                 self._run(container, container.mode, now)
+            elif container.state is State.RUNNING and container.ended and self._is_never_ready(container):
+                container.plan(Step.TRUTH, max(now, container.started_at + container.false_ready_seconds))
             elif container.reason == "CrashLoopBackOff":
                 container.mode = Mode.CRASH
                 container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
@@ -348,6 +368,10 @@ class Pod:
                 container.mode = Mode.MISSING
             if patched != container.image:
                 self.set_image(container.name, patched, now)
+
+    def _is_never_ready(self, container: Container) -> bool:
+        """Whether a container that is reported as ready is so falsely, having been patched."""
+        return self.mode_of(self, container) is Mode.NEVER_READY
 
     # What its status says.
 

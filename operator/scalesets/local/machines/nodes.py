@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from scalesets.local.machines.connection import MERGE_PATCH, STRATEGIC_PATCH, Connection
@@ -31,6 +32,12 @@ def node_names(count: int) -> dict[str, str]:
     return {f"machine-{index}": f"10.0.{index >> 8}.{index & 255}" for index in range(count)}
 
 
+def patches_sidecars(kubelet: str | None) -> bool:
+    """Whether a kubelet restarts a native sidecar whose image is patched; None: the version that all play."""
+    numbers = re.match(r"v?(\d+)\.(\d+)", kubelet or "")
+    return not numbers or (int(numbers[1]), int(numbers[2])) >= (1, 32)
+
+
 class Nodes:
     """All simulated machines as Kubernetes sees them."""
 
@@ -42,6 +49,7 @@ class Nodes:
         self._zones = zones
         self._heartbeat = heartbeat
         self._stopped: frozenset[str] = frozenset()
+        self._kubelets: Mapping[str, str] = {}
         self._said_ready = asyncio.Event()
         self._doubted: set[str] = set()
 
@@ -60,10 +68,12 @@ class Nodes:
             )
 
     def steer(self, steering: Steering) -> None:
-        """Take over which machines are stopped."""
+        """Take over which machines are stopped, and which play another kubelet."""
         returned = self._stopped - steering.stopped_nodes
         self._stopped = steering.stopped_nodes
-        self._doubted |= returned & self._nodes.keys()
+        before, self._kubelets = self._kubelets, steering.kubelet_versions
+        upgraded = {name for name, _ in before.items() ^ self._kubelets.items()}
+        self._doubted |= (returned | upgraded) & self._nodes.keys()
         self._said_ready.set()
 
     def _replace(self, bodies: list[JsonObject]) -> None:
@@ -161,7 +171,7 @@ class Nodes:
                 "containerRuntimeVersion": "simulated://1",
                 "kernelVersion": "simulated",
                 "kubeProxyVersion": "",
-                "kubeletVersion": f"v{KUBERNETES}",
+                "kubeletVersion": self._kubelets.get(name, f"v{KUBERNETES}"),
                 "machineID": name,
                 "operatingSystem": "linux",
                 "osImage": "simulated",

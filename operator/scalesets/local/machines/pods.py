@@ -14,7 +14,7 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from scalesets.local.machines.connection import STRATEGIC_PATCH, Connection
 from scalesets.local.machines.containers import Container
 from scalesets.local.machines.faults import Mode, Rule, Steering, Target, mode_of
 from scalesets.local.machines.lifecycle import Pod, Tempo
+from scalesets.local.machines.nodes import patches_sidecars
 
 JsonObject = dict[str, Any]
 
@@ -56,6 +57,7 @@ class Pods:
         *,
         nodes: dict[str, str],
         boot_seconds: tuple[float, float],
+        patch_seconds: tuple[float, float],
         stop_seconds: tuple[float, float],
         slow_seconds: float,
         seed: int,
@@ -66,10 +68,11 @@ class Pods:
         self._nodes = nodes
         self._random = random.Random(seed)
         self._default_boot = self._boot = boot_seconds
+        self._default_patch = self._patch = patch_seconds
         self._stop = stop_seconds
         self._tempo = Tempo(
             boot=lambda: self._random.uniform(*self._boot),
-            patch_delay=lambda: self._random.uniform(0.0, 2.0),
+            patch_delay=lambda: self._random.uniform(*self._patch),
             slow_seconds=slow_seconds,
         )
         self._residents: dict[str, _Resident] = {}
@@ -133,11 +136,17 @@ class Pods:
             pod.generation = metadata.get("generation", 0)
             conditions = (body.get("status") or {}).get("conditions") or ()
             pod.see_conditions(conditions)
-            for container in (*body["spec"].get("initContainers", ()), *body["spec"]["containers"]):
+            for container in self._patchable(pod, body["spec"]):
                 pod.set_image(container["name"], container["image"], now)
             if not resident.unwritten and int(metadata["resourceVersion"]) > resident.written_version:
                 resident.unwritten = _says_ready(conditions) is not pod.ready  # others wrote it, for a lost machine
         self._look(resident, now)
+
+    def _patchable(self, pod: Pod, spec: JsonObject) -> Iterator[JsonObject]:
+        """Return the containers whose images its machine looks after."""
+        if patches_sidecars(self._steering.kubelet_versions.get(pod.node)):
+            yield from spec.get("initContainers", ())
+        yield from spec["containers"]
 
     def _take_in(self, body: JsonObject, now: float) -> _Resident | None:
         node = body["spec"]["nodeName"]
@@ -169,6 +178,7 @@ class Pods:
         returned = self._steering.stopped_nodes - steering.stopped_nodes
         self._steering = steering
         self._boot = steering.boot_seconds or self._default_boot
+        self._patch = steering.patch_seconds or self._default_patch
         self._apply_rules()
         now = time.time()
         for resident in list(self._residents.values()):

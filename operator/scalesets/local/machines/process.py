@@ -30,6 +30,7 @@ class Options:
     nodes: int = 3
     zones: tuple[str, ...] = ()
     boot_seconds: tuple[float, float] = (0.05, 0.3)
+    patch_seconds: tuple[float, float] = (0.0, 2.0)
     stop_seconds: tuple[float, float] = (0.02, 0.1)
     slow_seconds: float = 3.0
     heartbeat: float = 4.0
@@ -61,6 +62,7 @@ async def _run(options: Options) -> None:
             connection,
             nodes=machines,
             boot_seconds=options.boot_seconds,
+            patch_seconds=options.patch_seconds,
             stop_seconds=options.stop_seconds,
             slow_seconds=options.slow_seconds,
             seed=options.seed,

@@ -15,7 +15,9 @@ from scalesets.local.api import Api, ApiError
 from scalesets.local.machines.faults import (
     BOOT_TIME,
     CONFIG_MAP,
+    KUBELET_PREFIX,
     NAMESPACE,
+    PATCH_TIME,
     RULE_PREFIX,
     STOPPED_PREFIX,
     Mode,
@@ -74,6 +76,18 @@ def set_boot_seconds(api: Api, low: float, high: float) -> None:
     if not 0 <= low <= high:
         raise ValueError(f"the shortest boot time ({low} s) must not be above the longest ({high} s)")
     _write(api, {BOOT_TIME: json.dumps([low, high])})
+
+
+def set_patch_seconds(api: Api, low: float, high: float) -> None:
+    """Let machines take between `low` and `high` seconds to notice an image that is patched in place from now on."""
+    if not 0 <= low <= high:
+        raise ValueError(f"the shortest time to notice a patch ({low} s) must not be above the longest ({high} s)")
+    _write(api, {PATCH_TIME: json.dumps([low, high])})
+
+
+def set_kubelet_version(api: Api, node: str, version: str | None) -> None:
+    """Let a machine play another kubelet (`v1.31.4`): before 1.32 it restarts no sidecar whose image is patched."""
+    _write(api, {f"{KUBELET_PREFIX}{node}": version})
 
 
 def stop_node(api: Api, name: str) -> None:

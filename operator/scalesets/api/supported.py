@@ -1,0 +1,40 @@
+"""The extensions that support automatic upgrade, as published (E11): the list as data.
+
+`supported_extensions.json` has a row for each, with the publisher and type that it has on each operating system. Ready
+manifests are in `examples/extensions/supported.yaml`. An extension that isn't listed may say of itself that it supports
+automatic upgrade (`Extension.spec.supportsAutomaticUpgrade`); what that says counts.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from scalesets.api.versions import OSType
+
+
+@dataclass(frozen=True, slots=True)
+class SupportedExtension:
+    """One extension for one operating system."""
+
+    name: str
+    """Its name for people; the same for all operating systems."""
+    publisher: str
+    type: str
+    os_type: OSType
+
+
+@cache
+def supported_extensions() -> tuple[SupportedExtension, ...]:
+    """The list, in its order."""
+    rows = json.loads(files(__package__).joinpath("supported_extensions.json").read_bytes())
+    return tuple(
+        SupportedExtension(row["name"], each["publisher"], each["type"], OSType(each["osType"]))
+        for row in rows
+        for each in row["extensions"]
+    )
+
+
+def is_supported(publisher: str, type_: str) -> bool:
+    """Whether an extension stands on the list."""
+    return any((each.publisher, each.type) == (publisher, type_) for each in supported_extensions())
