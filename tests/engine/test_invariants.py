@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
             world.published.extend(self.withdrawn)
             self.withdrawn.clear()
         elif versions:
-            chosen = versions[which % len(versions)]
+            chosen = versions[-1 - which % min(2, len(versions))]  # one of the two newest: likely a target
             if how == "withdraw":
                 self.withdrawn.append(chosen)
                 world.withdraw(chosen.version)
@@ -239,6 +239,25 @@ class Machine(RuleBasedStateMachine):
                 world.images[IMAGE].exists = not on
             case "watch":
                 world.fresh_since = None if on else world.now
+
+    @rule(what=st.sampled_from(["exclude", "withdraw", "scale", "cancel", "opt out", "model", "mode"]), which=index)
+    def in_mid_upgrade(self, what, which):
+        """A good version comes, and as soon as a batch is at work somebody changes their mind."""
+        self.publish("good")
+        self.wait_for_a_batch(1)
+        match what:
+            case "exclude" | "withdraw":
+                self.edit_catalogue(0, what)
+            case "scale":
+                self.scale(which, owned=True)
+            case "cancel":
+                self.cancel(which, delete=False)
+            case "opt out":
+                self.opt(enabled=False)
+            case "model":
+                self.change_model("good")
+            case "mode":
+                self.change_mode(list(UpgradeMode)[which % 3])
 
     # -- the operator ----------------------------------------------------------------------------------------------
 
