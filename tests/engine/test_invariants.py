@@ -312,8 +312,8 @@ class Machine(RuleBasedStateMachine):
         self.refereed.check()
 
     def teardown(self):
-        """Faults end, health returns, everything is approved, and a good version is out: every started upgrade ends and
-        the set comes to rest (I7, I9).
+        """Faults end, health returns, everything is approved, and good versions of all images are out (a set whose only
+        version failed has none for new instances): every started upgrade ends and the set comes to rest (I7, I9).
         """
         if not hasattr(self, "world"):
             return
@@ -326,6 +326,8 @@ class Machine(RuleBasedStateMachine):
             gallery.exists = True
         world.published.extend(self.withdrawn)
         self.publish("good")
+        if "debian" in world.images:
+            world.publish("7.1.0", image="debian")
         for ordinal, pod in list(world.pods.items()):
             if pod.deleting_since is not None and pod.gone_at is None:
                 pod.gone_at = world.now
