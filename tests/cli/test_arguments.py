@@ -19,6 +19,7 @@ import yaml
 from typer.testing import Result
 
 from cli.conftest import PROGRAM
+from scalesets.cli.groups import as_kubectl_reads
 
 Run = Callable[..., Result]
 LOOKING = ["status", "instances", "history", "images", "plan", "explain"]
@@ -125,6 +126,36 @@ def test_wrong_usage_is_exit_code_2(scalesets: Run, arguments: list[str]) -> Non
 
     assert result.exit_code == 2
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("-n team-a status web", "status -n team-a web"),
+        ("--context=c --kubeconfig k -o json history web", "history --context=c --kubeconfig k -o json web"),
+        ("status web -o=json -n=team-a", "status web -o json -n team-a"),
+        ("-n=team-a status web", "status -n team-a web"),
+        ("status web -ojson --watch", "status web -ojson --watch"),
+        ("local kubectl get pods -o=name", "local kubectl get pods -o=name"),
+        ("-n team-a", "-n team-a"),
+        ("--version", "--version"),
+        ("", ""),
+    ],
+)
+def test_options_stand_where_kubectls_users_put_them(given: str, read: str) -> None:
+    assert as_kubectl_reads(given.split()) == read.split()
+
+
+def test_a_namespace_before_the_command(
+    scalesets: Run, tmp_path: Path, api_server: tuple[str, list[tuple[str, str]]]
+) -> None:
+    kubeconfig = a_kubeconfig(tmp_path, api_server[0])
+
+    result = scalesets("-n", "team-b", "--kubeconfig", kubeconfig, "status", "web", "-o=json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["name"] == "web"
+    assert all("/namespaces/team-b/" in path for path, _ in api_server[1])
 
 
 def test_a_wrong_word_is_told_with_the_right_ones(scalesets: Run) -> None:

@@ -81,6 +81,7 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
         world.delete_claims_when_scaled,
         world.replicas_owned,
         world.generation,
+        frozenset(world.protected),
         world.deleting,
     )
     yield "ScaleSet", SET, world.uid, (spec, id(world.status)), world
@@ -92,7 +93,7 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
         yield "PersistentVolumeClaim", f"data-{SET}-{ordinal}", claim, going, (ordinal, going)
     for ordinal, pod in world.pods.items():
         ready = pod.is_ready(world.now)
-        state = (pod.release, ready, pod.deleting_since, pod.lost, pod.pending)
+        state = (pod.release, ready, pod.deleting_since, pod.lost, pod.pending, pod.protected)
         yield "Pod", f"{SET}-{ordinal}", pod.uid, state, (ordinal, pod)
     for upgrade in world.upgrades.values():
         yield "RollingUpgrade", upgrade.name, upgrade.uid, upgrade, upgrade
@@ -150,6 +151,7 @@ def _set(world: World) -> Json:
                 "automaticOSUpgradePolicy": automatic,
             },
             "persistentVolumeClaimRetentionPolicy": {"whenScaled": when_scaled},
+            "instanceProtection": [{"instanceId": o, "protectFromUpgrade": True} for o in sorted(world.protected)],
         },
         "status": {
             "currentUpgrade": world.status.current_upgrade,
@@ -193,8 +195,10 @@ def _pod(ordinal: int, pod: Pod, world: World) -> Json:
         f"{PREFIX}image-version": pod.release.image_version,
         f"{PREFIX}model": pod.release.model,
     }
-    extensions = {f"extension.{PREFIX}{name}": version for name, version in pod.release.extensions}
-    meta: Json = {"labels": labels, "annotations": extensions, "creationTimestamp": pod.created.isoformat()}
+    notes = {f"extension.{PREFIX}{name}": version for name, version in pod.release.extensions}
+    if pod.protected:
+        notes[f"{PREFIX}protect-from-upgrade"] = "true"
+    meta: Json = {"labels": labels, "annotations": notes, "creationTimestamp": pod.created.isoformat()}
     if zones:
         labels[f"{PREFIX}zone"] = zones[ordinal % len(zones)]
     if pod.deleting_since is not None:

@@ -103,3 +103,12 @@ def test_what_stands_out_is_listed() -> None:
 )
 def test_more_than_a_fifth(part: int, whole: int, broken: bool) -> None:
     assert exceeds(part, whole, 20) is broken
+
+
+def test_a_missing_one_is_noticed_beside_one_that_stands_out() -> None:
+    view = with_instance(replace(FIVE.instances[1], ready=False))
+    view = replace(view, instances={o: i for o, i in view.instances.items() if o != 3})
+    found = taken(view)
+    assert found.missing == (3,) and found.unhealthy == {1, 3}
+    assert sorted(found.kinds(), key=lambda kind: kind[1]) == [(OLD, 1), (OLD, 4)]
+    assert sorted(found.where(lambda release: release == OLD)) == [0, 1, 2, 3, 4]

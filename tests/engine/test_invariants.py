@@ -95,7 +95,7 @@ class Machine(RuleBasedStateMachine):
             world.published.extend(self.withdrawn)
             self.withdrawn.clear()
         elif versions:
-            chosen = versions[which % len(versions)]
+            chosen = versions[-1 - which % min(2, len(versions))]  # one of the two newest: likely a target
             if how == "withdraw":
                 self.withdrawn.append(chosen)
                 world.withdraw(chosen.version)
@@ -240,6 +240,25 @@ class Machine(RuleBasedStateMachine):
             case "watch":
                 world.fresh_since = None if on else world.now
 
+    @rule(what=st.sampled_from(["exclude", "withdraw", "scale", "cancel", "opt out", "model", "mode"]), which=index)
+    def in_mid_upgrade(self, what, which):
+        """A good version comes, and as soon as a batch is at work somebody changes their mind."""
+        self.publish("good")
+        self.wait_for_a_batch(1)
+        match what:
+            case "exclude" | "withdraw":
+                self.edit_catalogue(0, what)
+            case "scale":
+                self.scale(which, owned=True)
+            case "cancel":
+                self.cancel(which, delete=False)
+            case "opt out":
+                self.opt(enabled=False)
+            case "model":
+                self.change_model("good")
+            case "mode":
+                self.change_mode(list(UpgradeMode)[which % 3])
+
     # -- the operator ----------------------------------------------------------------------------------------------
 
     @rule(steps=st.integers(0, 6))
@@ -293,8 +312,8 @@ class Machine(RuleBasedStateMachine):
         self.refereed.check()
 
     def teardown(self):
-        """Faults end, health returns, everything is approved, and a good version is out: every started upgrade ends and
-        the set comes to rest (I7, I9).
+        """Faults end, health returns, everything is approved, and good versions of all images are out (a set whose only
+        version failed has none for new instances): every started upgrade ends and the set comes to rest (I7, I9).
         """
         if not hasattr(self, "world"):
             return
@@ -307,6 +326,8 @@ class Machine(RuleBasedStateMachine):
             gallery.exists = True
         world.published.extend(self.withdrawn)
         self.publish("good")
+        if "debian" in world.images:
+            world.publish("7.1.0", image="debian")
         for ordinal, pod in list(world.pods.items()):
             if pod.deleting_since is not None and pod.gone_at is None:
                 pod.gone_at = world.now

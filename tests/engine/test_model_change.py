@@ -318,3 +318,21 @@ def test_batches_that_put_back_are_numbered_on() -> None:
     world.run()
     status = world.status_of(kind=MODEL)
     assert [b.number for b in status.batches] == [1, 2] and status.batches[1].rolled_back == {0, 5, 10, 15}
+
+
+@pytest.mark.requirement("O14", "O24")
+def test_a_manual_start_brings_another_image_also_if_its_number_is_lower() -> None:
+    world = a_set("16.4.0", replicas=3, os_policy=OFF, mode=UpgradeMode.MANUAL)
+    world.publish("7.0.0", image="other")
+    world.change_model("m2", image="other")
+    world.start_upgrade("now")
+    world.run()
+    assert world.versions() == {"7.0.0": 3} and models(world) == {"m2"}
+
+
+@pytest.mark.requirement("O18")
+def test_a_version_by_name_may_be_one_that_is_excluded_from_latest() -> None:
+    world = a_set("1.0.0", replicas=5, os_policy=OFF).publish("1.1.0", excluded=True)
+    world.change_model("m2", version="1.1.0")
+    world.run()
+    assert world.status_of(kind=MODEL).code is Code.COMPLETED and world.versions() == {"1.1.0": 5}

@@ -555,6 +555,7 @@ class World:
             case d.CreateUpgrade(name, kind, started_by):
                 self.upgrades.setdefault(name, Upgrade(name, f"uid-{name}", self.now, kind, started_by, held=True))
             case d.HoldUpgrade(name):
+                assert not self.upgrades[name].held, "a write that changes nothing"
                 self.upgrades[name] = replace(self.upgrades[name], held=True)
             case d.WriteUpgradeStatus(name, _, status):
                 upgrade = self.upgrades[name]
@@ -563,6 +564,7 @@ class World:
                 self.upgrades[name] = replace(upgrade, status=status)
                 self.status_writes += 1
             case d.ClearApprovals(name):
+                assert self.upgrades[name].approved, "a write that changes nothing"
                 self.upgrades[name] = replace(self.upgrades[name], approved=frozenset())
             case d.ReleaseUpgrade(name):
                 upgrade = replace(self.upgrades[name], held=False)

@@ -416,6 +416,16 @@ async def test_a_busy_server_is_asked_for_a_pod_again_when_it_says(scene: tuple[
     assert trouble.until - utc_now() > timedelta(seconds=6)
 
 
+async def test_a_quota_that_nobody_has_counted_yet_is_no_word_on_the_template(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    it.answers[f"POST {PODS_PATH}"] = (403, "Forbidden", "status unknown for quota: q, resources: pods")
+    await performer.perform(it.context(), a_creation(it.context()))
+    (trouble,) = it.context().view.troubles
+    assert trouble.kind is TroubleKind.CREATE_FAILED
+    assert trouble.until is not None
+    assert trouble.until - utc_now() < timedelta(seconds=1), "it passes soon"
+
+
 async def test_a_pod_of_ours_that_the_watch_has_not_shown_is_taken_for_what_it_is(
     scene: tuple[Scene, Performer],
 ) -> None:

@@ -90,6 +90,7 @@ class Instance:
     ready: bool = False
     going: bool = False
     ended: bool = False
+    protected_since: datetime | None = None  # by the pod's annotation
     scaled_in: bool = False  # its next pod is a new instance
     counted: bool = False  # it was Ready once: it belongs to the set, and comes back as what it was
     ready_since: datetime | None = None
@@ -244,6 +245,7 @@ class Book:
         self.sets: dict[Key, ScaleSet] = {}
         self.upgrades: dict[str, Upgrade] = {}  # by UID
         self.claims: dict[Key, Json] = {}
+        self.claims_going: dict[Key, datetime] = {}  # since when they are being deleted
         self.excused: set[tuple[str, str, str]] = set()  # kind, namespace, name
         self.going_namespaces: set[str] = set()
         self._began: datetime | None = None

@@ -67,7 +67,10 @@ class Instances:
         if going and not instance.going:
             book.tell(at, f"pod {key[1]} on {version} is being deleted")
         instance.uid, instance.version, instance.model, instance.going = meta["uid"], version, model, going
-        instance.extensions = {k: v for k, v in (meta.get("annotations") or {}).items() if k.startswith(EXTENSION)}
+        annotations = meta.get("annotations") or {}
+        instance.extensions = {k: v for k, v in annotations.items() if k.startswith(EXTENSION)}
+        protected = annotations.get(f"{PREFIX}protect-from-upgrade") == "true"
+        instance.protected_since = (instance.protected_since or at) if protected and not another else None
         _read_status(instance, obj.get("status") or {})
         if instance.healthy and not was:
             book.tell(at, f"pod {key[1]} on {version} is ready")
@@ -126,8 +129,10 @@ class Instances:
         going = event == "DELETED" or "deletionTimestamp" in obj["metadata"]
         if going and (known is None or "deletionTimestamp" not in known["metadata"]):
             self._judge_claim_deletion(key, obj, at)
+            self._book.claims_going[key] = at
         if event == "DELETED":
             self._book.claims.pop(key, None)
+            self._book.claims_going.pop(key, None)
         else:
             self._book.claims[key] = obj
 

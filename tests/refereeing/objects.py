@@ -117,6 +117,12 @@ def crosses_zones(obj: Json, upgrade_type: str) -> bool:
     return bool(_rolling(obj, upgrade_type).get("enableCrossZoneUpgrade"))
 
 
+def protected(obj: Json) -> frozenset[int]:
+    """The instances that the spec keeps out of upgrades."""
+    entries = obj["spec"].get("instanceProtection") or ()
+    return frozenset(int(e["instanceId"]) for e in entries if e.get("protectFromUpgrade"))
+
+
 def growing_time(obj: Json) -> timedelta:
     """How old an instance that was never Ready must be to count (docs/rules.md, "Health")."""
     policy = _policy(obj).get("rollingUpgradePolicy") or {}

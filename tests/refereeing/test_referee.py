@@ -289,6 +289,35 @@ def test_i2_two_zones_in_one_batch() -> None:
     assert history.broken == {"I2"}
 
 
+@pytest.mark.parametrize("how", ["spec", "annotation"])
+def test_i2_a_protected_member(how: str) -> None:
+    history = History()
+    if how == "spec":
+        history.change_set(instanceProtection=[{"instanceId": 5, "protectFromUpgrade": True}])
+    else:
+        history.pods[5]["metadata"]["annotations"]["scalesets.dev/protect-from-upgrade"] = "true"
+        history.see("Pod", "MODIFIED", history.pods[5])
+    history.wait(5)
+    history.start()
+    history.batch("0")
+    assert not history.broken
+    history.end_batch()
+    history.batch("5")
+    assert history.broken == {"I2"}
+
+
+def test_i3_a_member_whose_claim_is_being_deleted() -> None:
+    history = History()
+    history.referee.excuse("PersistentVolumeClaim", "a", "data-web-5")
+    labels = {"scalesets.dev/scaleset": "web", "scalesets.dev/instance-id": "5"}
+    meta = {"namespace": "a", "name": "data-web-5", "uid": "claim", "labels": labels, "deletionTimestamp": "now"}
+    history.see("PersistentVolumeClaim", "MODIFIED", {"metadata": meta})
+    history.wait(5)
+    history.start()
+    history.batch("5")
+    assert history.broken == {"I3"}
+
+
 def test_i2_one_cell() -> None:
     history = History(zones=("1", "2", "3"))
     history.start()

@@ -140,6 +140,7 @@ class Upgrades:
             if upgrade.type != "Model":
                 self._judge_health(upgrade, state, batch, at)
             if batch.members - batch.rolled_back:
+                self._judge_members(upgrade, state, batch, at)
                 self._judge_target(upgrade, state, batch, at)
 
     def _judge_lock(self, upgrade: Upgrade, state: ScaleSet, at: datetime) -> None:
@@ -170,6 +171,21 @@ class Upgrades:
         elif (batch.zone and batch.zone not in zones) or batch.domain not in domains:
             words = f"{upgrade.name}: batch {batch.number} says {batch.zone or '-'}/{batch.domain}, but lies in {cells}"
             self._book.say("I2", at, words, upgrade.name)
+
+    def _judge_members(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime) -> None:
+        """Nobody who is protected (I2), nor anybody whose data would go with the pod (I3)."""
+        since = at - LAG
+        always = frozenset.intersection(*(objects.protected(s) for s in state.past.within(at)))
+        for ordinal in sorted(batch.members):
+            instance = state.instances.get(ordinal)
+            by_pod = instance.protected_since if instance is not None else None
+            if ordinal in always or (by_pod is not None and by_pod < since):
+                words = f"{upgrade.name}: batch {batch.number} has {upgrade.set_name}-{ordinal}, which is protected"
+                self._book.say("I2", at, words, upgrade.name)
+            claims = [(upgrade.namespace, name) for name in (instance.claims if instance is not None else ())]
+            if any(self._book.claims_going.get(key, at) < since for key in claims):
+                words = f"{upgrade.name}: batch {batch.number} has {upgrade.set_name}-{ordinal}, whose claim is going"
+                self._book.say("I3", at, words, upgrade.name)
 
     def _judge_health(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime) -> None:
         """Only who was unhealthy for the whole of the lag counts: the operator must have known of those (I4)."""

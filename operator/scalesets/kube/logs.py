@@ -34,10 +34,19 @@ class _Json(logging.Formatter):
         return orjson.dumps(line, default=str).decode()
 
 
+def _without_kopfs_insides(record: logging.LogRecord) -> bool:
+    """Kopf gives up a watch with a traceback per task, and its line says it all. Those of our handlers stay."""
+    if record.name.startswith("kopf._"):
+        record.exc_info = record.exc_text = None
+    return True
+
+
 def configure(*, json_log: bool, verbose: bool) -> None:
     """Set up logging to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if json_log else _Text())
+    if not verbose:
+        handler.addFilter(_without_kopfs_insides)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.DEBUG if verbose else logging.INFO)

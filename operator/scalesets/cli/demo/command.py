@@ -101,7 +101,7 @@ def _look_around(kubeconfig: Path, directory: Path | None) -> None:
         lines = [
             "It all stays up. Look around:",
             f"  export KUBECONFIG={kubeconfig}{path}",
-            "  kubectl get vmss,rup,pods               # or: scalesets local kubectl -- get vmss,rup,pods",
+            "  kubectl get vmss,rup,pods               # or: scalesets local kubectl get vmss,rup,pods",
             "  kubectl get rup -o yaml                 # batch by batch: members, where each came from, outcome",
             "  scalesets status web --watch            # examples/README.md says how to publish another version",
             "End it:",

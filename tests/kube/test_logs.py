@@ -1,0 +1,48 @@
+"""The operator's log: a line is a line, for people and for machines."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import orjson
+import pytest
+
+from scalesets.kube import logs
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def fail(name: str) -> None:
+    try:
+        raise KeyError("inside")
+    except KeyError:
+        logging.getLogger(name).exception("it failed")
+
+
+@pytest.mark.parametrize(("verbose", "tracebacks"), [(False, 1), (True, 2)])
+def test_kopfs_own_tracebacks_are_for_verbose(
+    capsys: pytest.CaptureFixture[str], verbose: bool, tracebacks: int
+) -> None:
+    logs.configure(json_log=False, verbose=verbose)
+    fail("kopf._core.reactor.orchestration")
+    fail("kopf.objects")
+    said = capsys.readouterr().err
+    assert said.count("it failed") == 2
+    assert said.count("KeyError: 'inside'") == tracebacks
+
+
+def test_a_line_for_machines_is_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(json_log=True, verbose=False)
+    logging.getLogger("scalesets").info("web: %s", "create 0-3")
+    fail("scalesets")
+    first, second = map(orjson.loads, capsys.readouterr().err.splitlines())
+    assert (first["level"], first["message"]) == ("info", "web: create 0-3")
+    assert "KeyError" in second["traceback"]
