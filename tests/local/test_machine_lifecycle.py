@@ -274,6 +274,12 @@ class TestRules:
         assert (pod.phase, pod.ready) == ("Failed", False)
         assert pod.set_mode("os", None).after(60).phase == "Failed"
 
+    def test_nothing_is_patched_in_a_pod_that_ended(self) -> None:
+        pod = PlayedPod(pod_body()).after(2).patch("os", "x/os:2").set_mode("os", Mode.STOP)
+
+        assert pod.pod.next_due is None
+        assert pod.patch("os", "x/os:3").pod.next_due is None
+
     def test_healing_starts_no_container_before_its_turn(self) -> None:
         held = sidecar("monitor", "x/monitor:1-broken", startupProbe=probe(10))
         pod = PlayedPod(pod_body(init=(held,)), modes={"os": Mode.NEVER_READY}).after(3)

@@ -152,7 +152,7 @@ class Pod:
     def set_image(self, name: str, image: str, now: float) -> None:
         """Take note of an image patched in place."""
         container = next((each for each in self.containers if each.name == name), None)
-        if container is None or image == (container.next_image or container.image):
+        if self.failed or container is None or image == (container.next_image or container.image):
             return
         if container.untouched or container.kind is Kind.INIT:
             container.image = image
@@ -315,6 +315,7 @@ class Pod:
         self.failed = True
         for container in self.containers:
             container.plan(None)
+            container.next_image = ""
             container.ready = container.started = False
             if container.state is State.RUNNING:
                 self._end(container, 137, now)
@@ -359,8 +360,12 @@ class Pod:
             if container.state is State.RUNNING and not container.ready:
                 container.mode = self.mode_of(self, container)
                 self._run(container, container.mode, now)
-            elif container.state is State.RUNNING and container.ended and self._is_never_ready(container):
-                container.plan(Step.TRUTH, max(now, container.started_at + container.false_ready_seconds))
+            elif container.state is State.RUNNING:
+                container.probed_at = container.started_at
+                if container.ended and self.mode_of(self, container) is Mode.NEVER_READY:
+                    # Ready only because the probes of a patched container had not spoken yet.
+                    container.probed_at = None
+                    container.plan(Step.TRUTH, max(now, container.started_at + container.false_ready_seconds))
             elif container.reason == "CrashLoopBackOff":
                 container.mode = Mode.CRASH
                 container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
@@ -368,10 +373,6 @@ class Pod:
                 container.mode = Mode.MISSING
             if patched != container.image:
                 self.set_image(container.name, patched, now)
-
-    def _is_never_ready(self, container: Container) -> bool:
-        """Whether a container that is reported as ready is so falsely, having been patched."""
-        return self.mode_of(self, container) is Mode.NEVER_READY
 
     # What its status says.
 
