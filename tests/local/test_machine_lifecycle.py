@@ -304,6 +304,22 @@ class TestTakenOver:
             assert pod[name]["restartCount"] == 0
             assert before in (None, pod[name]["containerID"])
 
+    def test_readiness_keeps_its_transition_time(self) -> None:
+        pod = PlayedPod(pod_body()).after(10)
+        since = pod.ready_since
+
+        pod.restart_of_the_machines()
+
+        assert pod.after(10).ready_since == since
+
+    def test_an_unready_sidecar_starts_nothing_anew(self) -> None:
+        pod = PlayedPod(pod_body(init=(sidecar("monitor"),))).after(10).set_mode("monitor", Mode.UNREADY)
+        before = pod["os"]
+
+        pod.restart_of_the_machines()
+
+        assert pod.after(10)["os"] == before
+
     def test_a_crash_loop_goes_on_counting(self) -> None:
         pod = PlayedPod(pod_body(container(image="x/os:1-crash"))).after(10)
         before = pod["os"]["restartCount"]
