@@ -41,6 +41,13 @@ class Scene(Watching):
         stored = await self.api.get("GalleryImage", self.namespace, image)
         await self.set_versions(image, [*stored["spec"].get("versions", ()), version(number, word, **fields)])
 
+    async def publish_extension(self, name: str, number: str, word: str = "", **fields: Any) -> None:
+        """Publish one more version of an extension."""
+        stored = await self.api.get("Extension", self.namespace, name)
+        image = f"registry.example/ext/{name}:{number}{'-' + word if word else ''}"
+        versions = [*stored["spec"].get("versions", ()), {"version": number, "image": image, **fields}]
+        await self.change("Extension", name, versions=versions)
+
     async def mark(self, image: str, number: str, **fields: Any) -> None:
         """Change a published version, such as ``excludeFromLatest=True``."""
         stored = await self.api.get("GalleryImage", self.namespace, image)
@@ -263,6 +270,23 @@ class Scene(Watching):
             )
             lines.append(f"{words} {batch or ''}")
         return lines
+
+
+def installed(pod: Body) -> dict[str, str]:
+    """The versions of an instance's extensions."""
+    prefix = "extension.scalesets.dev/"
+    annotations = pod["metadata"].get("annotations", {})
+    found = {k.removeprefix(prefix): v for k, v in annotations.items() if k.startswith(prefix)}
+    return {name: version for name, version in found.items() if not name.endswith(".before")}
+
+
+def restarts(pods: dict[int, Body]) -> dict[int, dict[str, int]]:
+    """How often each container was started again, by ordinal and name."""
+    parts = ("initContainerStatuses", "containerStatuses")
+    return {
+        ordinal: {c["name"]: c["restartCount"] for part in parts for c in pod["status"].get(part) or ()}
+        for ordinal, pod in pods.items()
+    }
 
 
 def label(obj: Body, name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scalesets.engine import checks
+from scalesets.engine import checks, scopes
 from scalesets.engine.decision import DeleteUpgrade
 from scalesets.engine.view import (
     Code,
@@ -54,7 +54,8 @@ def closed(view: SetView, stored: SetStatus, upgrade: Upgrade) -> SetStatus:
         enabled_time=stored.enabled_time,
     )
     if upgrade.type is UpgradeType.EXTENSION:
-        return replace(freed, last_extension_upgrades=_of_extensions(stored, status, last))
+        again = replace(last, retry_delay=view.timing.extension_retry_interval)
+        return replace(freed, last_extension_upgrades=_of_extensions(stored, status, again))
     if not last.model or upgrade.instances:
         return freed  # it never began, or is only about the instances that a user named
     if upgrade.type is UpgradeType.MODEL:
@@ -79,7 +80,9 @@ def _of_extensions(stored: SetStatus, status: UpgradeStatus, last: LastUpgrade) 
         reason = target.error or (f"{target.failed} instances failed" if failed else last.reason)
         succeeded = target.outcome is TargetOutcome.SUCCEEDED
         outcome = Code.FAULTED if failed else Code.COMPLETED if succeeded else last.outcome
-        known[target.name] = replace(last, version=target.to, outcome=outcome, code=code, reason=reason)
+        ended = replace(last, version=target.to, outcome=outcome, code=code, reason=reason)
+        retried = outcome is not Code.COMPLETED and code != scopes.CANCELLED_BY_USER
+        known[target.name] = ended if retried else replace(ended, retry_delay=None)
     return known
 
 

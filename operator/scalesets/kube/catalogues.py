@@ -8,6 +8,7 @@ Duplicate.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -57,17 +58,25 @@ def images_of(seen: Seen, model: Model, release: Release) -> Images | str:
     secrets = list(_pull_secrets(image))
     installed = dict(release.extensions)
     for extension in model.extensions:
-        obj = references.find_extension(extension.key, seen.extensions)
-        if obj is None:
-            missing = f"no Extension {extension.key} in this namespace or the catalog namespace: create it"
-            return f"extension {extension.name}: {missing}"
-        version = installed.get(extension.name, "")
-        found = image_of(obj, version) if version else ""
-        if not found:
-            return f"extension {extension.name}: {_unknown(obj, version)}"
+        found, problem = extension_image(seen, model, extension.name, installed.get(extension.name, ""))
+        if problem:
+            return problem
         containers.append((extension.name, found))
-        secrets += _pull_secrets(obj)
+        secrets += _pull_secrets(references.find_extension(extension.key, seen.extensions) or {})
     return Images(tuple(containers), tuple(dict.fromkeys(secrets)))
+
+
+def extension_image(seen: Seen, model: Model | None, name: str, version: str) -> tuple[str, str]:
+    """The image of an extension's version, also of one that is published no more; else what is missing, in words."""
+    key = next((e.key for e in model.extensions if e.name == name), "") if model is not None else ""
+    if not key:
+        return "", f"extension {name}: it is not in the model that the instance has"
+    obj = references.find_extension(key, seen.extensions)
+    if obj is None:
+        missing = f"no Extension {key} in this namespace or the catalog namespace: create it"
+        return "", f"extension {name}: {missing}"
+    found = image_of(obj, version) if version else ""
+    return (found, "") if found else ("", f"extension {name}: {_unknown(obj, version)}")
 
 
 def pull_secrets(seen: Seen, model: Model) -> Iterator[tuple[str, str]]:
@@ -142,7 +151,8 @@ def _wrong_dates(obj: Raw) -> str:
 def _in_location(obj: Raw, location: str) -> Catalogue:
     seen = _seen_versions(obj.get("status") or {})
     platform = obj["spec"].get("source") == PLATFORM
-    return catalogue.for_location(obj["metadata"]["name"], published_versions(obj), seen, location, platform=platform)
+    found = catalogue.for_location(obj["metadata"]["name"], published_versions(obj), seen, location, platform=platform)
+    return replace(found, supports_automatic_upgrade=bool(obj["spec"].get("supportsAutomaticUpgrade")))
 
 
 def _seen_versions(status: Raw) -> list[SeenVersion]:
@@ -234,7 +244,7 @@ def _elder_twin(obj: Raw, peers: Iterable[Raw]) -> Raw | None:
 
 
 def _pull_secrets(obj: Raw) -> tuple[str, ...]:
-    return tuple(s["name"] for s in obj["spec"].get("imagePullSecrets") or () if s.get("name"))
+    return tuple(s["name"] for s in (obj.get("spec") or {}).get("imagePullSecrets") or () if s.get("name"))
 
 
 def _unknown(obj: Raw, version: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from scalesets.engine.decision import PatchExtension
 from scalesets.engine.view import Release, SetView
 from scalesets.kube import catalogues
 from scalesets.kube.client import Cluster, Outcome, Refusal
@@ -49,6 +50,12 @@ class Context:
                 found = catalogues.images_of(self.seen, model, release)
             self._images[release] = found
         return found
+
+    def extension_image(self, action: PatchExtension) -> tuple[str, str]:
+        """The image that an instance's extension is patched to; else an empty one, and what is missing in words."""
+        instance = self.view.instances.get(action.ordinal)
+        model = self.view.models.get(instance.release.model) if instance is not None else None
+        return catalogues.extension_image(self.seen, model or self.view.model, action.name, action.version)
 
     def template(self, model: str) -> Template:
         """The pod template of a model. Kept over decisions: its skeletons are what makes an instance cheap."""

@@ -139,14 +139,25 @@ def _matter(a: Instance, b: Instance) -> Matter:
     if (
         a.lost != b.lost
         or a.failed_to_start != b.failed_to_start
-        or a.release is not b.release
+        or (a.release is not b.release and not _was_patched(a, b))
         or a.protected != b.protected
         or a.pending_os_upgrade != b.pending_os_upgrade
     ):
         return Matter.NOW
     if a.ready != b.ready or a.ready_since != b.ready_since:
         return Matter.READY if b.ready else Matter.NOW
-    return Matter.NOT if a.started_at == b.started_at and a.deleting_since == b.deleting_since else Matter.LATER
+    same = (
+        a.release is b.release
+        and a.sidecars is b.sidecars
+        and a.started_at == b.started_at
+        and a.deleting_since == b.deleting_since
+    )
+    return Matter.NOT if same else Matter.LATER
+
+
+def _was_patched(a: Instance, b: Instance) -> bool:
+    """Whether only an extension is another one: what comes of it shows in its container, some seconds later."""
+    return (a.release.image_version, a.release.model) == (b.release.image_version, b.release.model)
 
 
 class Claims:

@@ -31,6 +31,9 @@ KEPT_BEFORE = 2
 SLOWEST_PROBE = 120
 """A readiness probe should ask at least this often, in seconds (O3)."""
 FLAGS = "flags"
+NOTICED_AFTER = timedelta(seconds=2)
+"""A kubelet takes note of a patched image within so long."""
+UNPROBED_SETTLE = timedelta(seconds=10)
 
 EXTENSION_NOT_FOUND = "ExtensionNotFound"
 EXTENSION_ORDER = "ExtensionOrder"
@@ -287,6 +290,8 @@ def _secret_reference(source: Raw | None) -> list[str]:
 
 def _engine_extension(extension: Raw, data: Raw) -> ModelExtension:
     held = (data.get("resolved") or {}).get(extension["name"]) or {}
+    container = held.get("container") or {}
+    probes = [p for p in (container.get("startupProbe"), container.get("readinessProbe")) if p]
     return ModelExtension(
         name=extension["name"],
         key=references.extension_key(extension),
@@ -294,7 +299,16 @@ def _engine_extension(extension: Raw, data: Raw) -> ModelExtension:
         auto_upgrade_minor_version=bool(extension.get("autoUpgradeMinorVersion")),
         enable_automatic_upgrade=bool(extension.get("enableAutomaticUpgrade")),
         reports_application_health=bool(held.get("reportsApplicationHealth")),
+        settle=_settle_time(probes),
+        probe_delay=max((_needed_time(p) for p in probes), default=timedelta(0)),
     )
+
+
+def _settle_time(probes: Sequence[Raw]) -> timedelta:
+    """How long a patched container's readiness isn't believed: until its probes had time to tell (docs/rules.md)."""
+    if not probes:
+        return UNPROBED_SETTLE
+    return NOTICED_AFTER + times.seconds(max(p.get("periodSeconds") or 10 for p in probes))
 
 
 def _readiness_probes(data: Raw) -> list[Raw]:

@@ -29,6 +29,7 @@ ANNOTATION_ADOPT_CLAIMS = "scalesets.dev/adopt-claims"
 ANNOTATION_EXPIRES = "scalesets.dev/expires"
 EXTENSION_PREFIX = "extension.scalesets.dev/"
 """``extension.scalesets.dev/NAME`` is the version of an extension; ``….before`` its container's former id."""
+BEFORE_SUFFIX = ".before"
 SETTINGS_PREFIX = "settings.extension.scalesets.dev/"
 """``settings.extension.scalesets.dev/NAME`` carries an extension's settings into its file. The prefix is one of its
 own because the part after the slash may have 63 characters, and a name may have as many."""

@@ -13,6 +13,7 @@ from scalesets.engine.decision import (
     DeleteInstance,
     DryRun,
     LabelInstance,
+    PatchExtension,
     Preflight,
     Write,
     WriteSetStatus,
@@ -53,6 +54,7 @@ def _write(write: Write) -> str:
         case WriteUpgradeStatus(name=name, status=status):
             batch = status.running_batch
             where = f" batch {batch.number} = {_members(batch.members)}" if batch is not None else ""
+            where += f" ({batch.extension})" if batch is not None and batch.extension else ""
             return f"{name} {status.code.value}{where}" + (f" waiting for {status.waiting}" if status.waiting else "")
         case CreateUpgrade(name=name):
             return f"create {name}"
@@ -72,5 +74,7 @@ def _action(action: Action) -> str:
             return f"delete {reason}"
         case LabelInstance():
             return "label"
+        case PatchExtension(name=name, version=version):
+            return f"patch {name} {version}"
         case DeleteClaims():
             return "delete-claims"

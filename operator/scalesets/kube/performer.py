@@ -1,4 +1,4 @@
-"""Performs one action of a decision: creates, deletes and labels instances (docs/design.md, "The shape").
+"""Performs one action of a decision: creates, deletes, labels and patches instances (docs/design.md, "The shape").
 
 Every delete and patch carries the UID it was decided for. The answer of each write goes into the cache at once, so
 that a lagging watch can't make the operator act twice. What fails becomes trouble of the set, for the next decision
@@ -10,12 +10,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any, assert_never
 
-from scalesets.engine.decision import Action, CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
+from scalesets.engine.decision import (
+    Action,
+    CreateInstance,
+    DeleteClaims,
+    DeleteInstance,
+    LabelInstance,
+    PatchExtension,
+)
 from scalesets.engine.view import TroubleKind
 from scalesets.kube import pods
 from scalesets.kube.afresh import is_still_there
-from scalesets.kube.client import STRATEGIC_PATCH, Cluster, Outcome, Refusal
+from scalesets.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.disks import Disks, Unusable
 from scalesets.kube.fleet import utc_now
@@ -54,14 +62,7 @@ class Performer:
         """Do it; a failure is remembered and tried again by a later decision."""
         memory = context.memory
         try:
-            if isinstance(action, CreateInstance):
-                await self._create(context, action)
-            elif isinstance(action, DeleteInstance):
-                await self._delete(context, action)
-            elif isinstance(action, LabelInstance):
-                await self._label(context, action)
-            else:
-                await self.disks.delete(context, action.ordinal)
+            await self._do(context, action)
         except Refusal as refusal:
             if refusal.outcome is Outcome.FENCED:
                 self._again(context.key, LONGEST_RETRY.total_seconds())  # if it leads after all
@@ -74,9 +75,24 @@ class Performer:
             memory.retries.pop(action.ordinal, None)
             if memory.troubles:
                 memory.troubles.clear(TroubleKind.ACTION_REFUSED, ordinal=action.ordinal)
-            if memory.batch_since is not None and isinstance(action, DeleteInstance | LabelInstance):
+            if memory.batch_since is not None and isinstance(action, DeleteInstance | LabelInstance | PatchExtension):
                 self._cluster.stats.next_batch_touched(memory.batch_since)
                 memory.batch_since = None
+
+    async def _do(self, context: Context, action: Action) -> None:
+        match action:
+            case CreateInstance():
+                await self._create(context, action)
+            case DeleteInstance():
+                await self._delete(context, action)
+            case LabelInstance():
+                await self._patch(context, action, pods.label_patch(action.uid, action.labels, action.annotations))
+            case PatchExtension():
+                await self._patch_extension(context, action)
+            case DeleteClaims():
+                await self.disks.delete(context, action.ordinal)
+            case _:
+                assert_never(action)
 
     async def _create(self, context: Context, action: CreateInstance) -> None:
         release, ordinal = action.release, action.ordinal
@@ -154,10 +170,21 @@ class Performer:
     async def _is_still_there(self, key: Key, uid: str) -> bool:
         return await is_still_there(self._cluster, self._world.pods.store, PODS, key, uid)
 
-    async def _label(self, context: Context, action: LabelInstance) -> None:
+    async def _patch_extension(self, context: Context, action: PatchExtension) -> None:
+        image, problem = context.extension_image(action)
+        if problem:
+            self._trouble(context, TroubleKind.IMAGE_MISSING, problem, action.ordinal)
+            return
+        await self._patch(context, action, pods.extension_patch(action, image), how=STRATEGIC_PATCH)
+        if context.memory.troubles:
+            context.memory.troubles.clear(TroubleKind.IMAGE_MISSING, ordinal=action.ordinal)
+
+    async def _patch(
+        self, context: Context, action: LabelInstance | PatchExtension, patch: dict[str, Any], *, how: str = MERGE_PATCH
+    ) -> None:
         key = (context.key[0], context.view.instance_name(action.ordinal))
         try:
-            raw = await self._cluster.patch(PODS, *key, pods.label_patch(action.uid, action.labels, action.annotations))
+            raw = await self._cluster.patch(PODS, *key, patch, how=how)
         except Refusal as refusal:
             if refusal.outcome is Outcome.MISSING:
                 self._world.pods.store.vanished(key, action.uid)
@@ -257,6 +284,7 @@ def _verb(action: Action) -> str:
         CreateInstance: "create",
         DeleteInstance: "delete",
         LabelInstance: "label",
+        PatchExtension: "patch",
         DeleteClaims: "delete of claims",
     }
     return verbs[type(action)]

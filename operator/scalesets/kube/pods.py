@@ -14,11 +14,13 @@ from functools import lru_cache
 from sys import intern
 from typing import Any
 
-from scalesets.engine.view import Instance, Release
+from scalesets.engine.decision import PatchExtension
+from scalesets.engine.view import Instance, Release, Sidecar
 from scalesets.kube import times
 from scalesets.kube.names import (
     ANNOTATION_PENDING,
     ANNOTATION_PROTECT,
+    BEFORE_SUFFIX,
     EXTENSION_PREFIX,
     LABEL_IMAGE_VERSION,
     LABEL_MODEL,
@@ -105,6 +107,18 @@ def label_patch(
     return {"metadata": metadata}
 
 
+def extension_patch(action: PatchExtension, image: str) -> dict[str, Any]:
+    """A strategic merge patch that brings one extension to another version in place: a single write, so that version,
+    image and the container to wait for the end of never differ. Another pod of the same name doesn't take it.
+    """
+    key = EXTENSION_PREFIX + action.name
+    annotations = {key: action.version, key + BEFORE_SUFFIX: action.before or None}
+    return {
+        "metadata": {"uid": action.uid, "annotations": annotations},
+        "spec": {"initContainers": [{"name": action.name, "image": image}]},
+    }
+
+
 def adoption_patch(scaleset: Raw, pod: Pod) -> dict[str, Any]:
     """A merge patch that makes the set the owner of a pod that has none (after ``--cascade=orphan``)."""
     return {"metadata": {"uid": pod.uid, "ownerReferences": [owner_reference(scaleset)]}}
@@ -157,6 +171,7 @@ def _instance(raw: Raw, ordinal: int, previous: Instance | None, now: datetime) 
     uid = metadata["uid"]
     before = previous if previous is not None and previous.uid == uid else None
     annotations = metadata.get("annotations") or _NOTHING
+    release = release_of(metadata)
     deletion = metadata.get("deletionTimestamp")
     grace = metadata.get("deletionGracePeriodSeconds") if deletion else spec.get("terminationGracePeriodSeconds")
     grace = _seconds(DEFAULT_GRACE if grace is None else grace)
@@ -166,7 +181,7 @@ def _instance(raw: Raw, ordinal: int, previous: Instance | None, now: datetime) 
     return Instance(
         ordinal=ordinal,
         uid=uid,
-        release=release_of(metadata),
+        release=release,
         created=_time(metadata["creationTimestamp"]),
         ready=ready,
         ready_since=ready_since,
@@ -180,7 +195,32 @@ def _instance(raw: Raw, ordinal: int, previous: Instance | None, now: datetime) 
         protected=annotations.get(ANNOTATION_PROTECT) == "true",
         pending_os_upgrade=annotations.get(ANNOTATION_PENDING, ""),
         node=intern(spec.get("nodeName") or ""),
+        sidecars=_sidecars(release.extensions, annotations, status, before) if release.extensions else (),
     )
+
+
+def _sidecars(
+    extensions: Iterable[tuple[str, str]], annotations: Raw, status: Raw, before: Instance | None
+) -> tuple[Sidecar, ...]:
+    """The containers of the extensions that the annotations name, by name. The same ones are one object."""
+    seen = {s["name"]: s for s in status.get("initContainerStatuses") or ()}
+    found = []
+    for name, _ in extensions:
+        container = seen.get(name) or _NOTHING
+        running = (container.get("state") or _NOTHING).get("running") or _NOTHING
+        since = running.get("startedAt")
+        found.append(
+            Sidecar(
+                name=name,
+                container_id=container.get("containerID") or "",
+                started=bool(container.get("started")),
+                started_at=_time(since) if since else None,
+                ready=bool(container.get("ready")),
+                before=annotations.get(EXTENSION_PREFIX + name + BEFORE_SUFFIX) or "",
+            )
+        )
+    sidecars = tuple(found)
+    return before.sidecars if before is not None and before.sidecars == sidecars else sidecars
 
 
 def _deleting_since(deletion: str, grace: timedelta, before: Instance | None, now: datetime) -> datetime:

@@ -25,6 +25,7 @@ from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
 from scalesets.kube.kinds import EXTENSIONS, IMAGES, REVISIONS, UPGRADES, Kind
+from scalesets.kube.kubelets import Kubelets, is_near
 from scalesets.kube.names import FINALIZER, Raw
 from scalesets.kube.performer import Performer, held_back
 from scalesets.kube.queue import Again
@@ -65,6 +66,7 @@ class Reconciler:
         self._groundwork = Groundwork(cluster, world)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._writer = Writer(cluster, world, settings, recorder)
+        self._kubelets = Kubelets(cluster)
         self.pool: ActionPool[Context] = ActionPool(
             self._performer.perform,
             lambda context: again(Work(Topic.SCALE_SET, *context.key), 0.0),
@@ -112,6 +114,11 @@ class Reconciler:
         if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
             view = replace(view, troubles=memory.troubles.all(now))
         view = without_model(view, seen, memory)
+        if is_near(view, now):
+            if not self._kubelets.fresh_for:
+                await self._learn_kubelets(seen.scale_set)
+                return Again(at_once=True)
+            view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         built = time.monotonic()
         decision = decide(view, now)
         ended = time.monotonic()
@@ -149,10 +156,17 @@ class Reconciler:
         if not actions and not context.view.deleting and await self._tidy(context):
             return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         times = [t for t in (decision.look_again, held) if t is not None]
-        after = min(((t - utc_now()).total_seconds() for t in times), default=None)
+        waits = [(t - utc_now()).total_seconds() for t in times]
         if later is not None:
-            after = later if after is None else min(after, later)
-        return Again(after=after, settle=settle)
+            waits.append(later)
+        if context.view.unpatchable:  # a node may be upgraded
+            waits.append(self._kubelets.fresh_for)
+        return Again(after=min(waits, default=None), settle=settle)
+
+    async def _learn_kubelets(self, scale_set: Raw) -> None:
+        if words := await self._kubelets.learn():
+            log.warning("%s", words)
+            self._recorder.tell(scale_set, Event("NodesNotChecked", words))
 
     def _worth_writing(self, context: Context, writes: Sequence[Write]) -> tuple[list[Write], float | None]:
         """The writes without those of mere counts that can wait, and in how many seconds they are due."""

@@ -47,6 +47,11 @@ def read_set(status: Raw | None) -> SetStatus:
         extensions=tuple(
             (e["name"], e.get("version") or "", e["automaticUpgrade"]) for e in status.get("extensions") or ()
         ),
+        last_extension_upgrades={
+            e["name"]: last
+            for e in status.get("extensions") or ()
+            if (last := _read_last_extension(e.get("lastUpgrade"))) is not None
+        },
         conditions=read_conditions(status),
     )
 
@@ -74,7 +79,7 @@ def write_set(status: SetStatus, scaleset: Raw, now: datetime) -> dict[str, Any]
         "automaticOSUpgradeEnabledTime": write_time(status.enabled_time),
         "automaticOSUpgradeFirstEnabledTime": write_time(status.first_enabled_time),
         "instances": write_record(status.record),
-        "extensions": [{"name": n, "version": v, "automaticUpgrade": a} for n, v, a in status.extensions],
+        "extensions": [_write_extension(status, *each) for each in status.extensions],
         "conditions": write_conditions(status.conditions, before, now, status.observed_generation),
     }
     body.update({key: value for key, value in words.items() if value})
@@ -188,6 +193,42 @@ def _read_last(last: Raw | None) -> LastUpgrade | None:
         model=last.get("model") or "",
         enabled_time=times.read(last.get("enabledTime")),
         retry_delay=times.parse_duration(delay) if delay else None,
+    )
+
+
+def _write_extension(status: SetStatus, name: str, version: str, automatic: str) -> dict[str, Any]:
+    """What is installed, and how its last upgrade ended. That of one that isn't there any more is forgotten."""
+    written: dict[str, Any] = {"name": name, "version": version, "automaticUpgrade": automatic}
+    last = status.last_extension_upgrades.get(name)
+    if last is None:
+        return written
+    retry = last.completed + last.retry_delay if last.retry_delay is not None else None
+    body = {
+        "name": last.name,
+        "version": last.version,
+        "outcome": last.outcome.value,
+        "code": clipped(last.code, LONGEST_WORD),
+        "reason": clipped(last.reason),
+        "completedTime": times.render(last.completed),
+        "model": last.model,
+        "retryTime": write_time(retry),
+    }
+    return {**written, "lastUpgrade": {key: value for key, value in body.items() if value}}
+
+
+def _read_last_extension(last: Raw | None) -> LastUpgrade | None:
+    if not last:
+        return None
+    completed, retry = times.parse(last["completedTime"]), times.read(last.get("retryTime"))
+    return LastUpgrade(
+        name=last.get("name") or "",
+        version=last.get("version") or "",
+        outcome=Code(last["outcome"]),
+        completed=completed,
+        code=last.get("code") or "",
+        reason=last.get("reason") or "",
+        model=last.get("model") or "",
+        retry_delay=retry - completed if retry is not None else None,
     )
 
 

@@ -18,9 +18,11 @@ from scalesets.engine.view import (
     BatchOutcome,
     Code,
     Condition,
+    ExtensionTarget,
     Progress,
     StartedBy,
     Target,
+    TargetOutcome,
     Upgrade,
     UpgradeStatus,
     UpgradeType,
@@ -56,6 +58,7 @@ def read(raw: Raw) -> Upgrade:
         cancel=bool(spec.get("cancel")),
         approved=frozenset(spec.get("approvedInstances") or ()),
         instances=tuple(spec.get("instances") or ()),
+        extensions=tuple(dict.fromkeys(spec.get("extensions") or ())),
         status=read_status(raw.get("status")),
     )
 
@@ -139,6 +142,7 @@ def read_status(status: Raw | None) -> UpgradeStatus | None:
         waiting="" if waiting in _CODES else waiting,
         waiting_message=status.get("waitingFor") or "",
         batches=tuple(_read_batch(b) for b in status.get("batches") or ()),
+        extensions=tuple(_read_extension(e) for e in status.get("targetExtensions") or () if e.get("outcome")),
     )
 
 
@@ -174,12 +178,15 @@ def write_status(status: UpgradeStatus, raw: Raw, now: datetime) -> dict[str, An
     optional = {
         "targetModel": target.model,
         "targetImageReference": _write_image(target),
-        "targetExtensions": [{"name": name, "to": version} for name, version in target.extensions],
+        "targetExtensions": [
+            *({"name": name, "to": version} for name, version in target.extensions),
+            *(_write_extension(e) for e in status.extensions),
+        ],
         "scope": ordinals.render(status.scope),
         "skipped": ordinals.render(status.skipped),
         "waitingFor": clipped(status.waiting_message),
         "rollbackInfo": back,
-        "error": _given({"code": clipped(status.error_code, LONGEST_WORD), "message": clipped(status.error)}),
+        "error": _write_error(status.error_code, status.error),
         "batches": [_write_batch(b) for b in status.batches],
         "conditions": write_conditions(_conditions(status), raw.get("status") or {}, now, generation),
     }
@@ -192,13 +199,43 @@ def _read_target(status: Raw) -> Target:
         model=status.get("targetModel") or "",
         image_version=(reference or {}).get("version") or "",
         image=references.image_key(reference) if reference else "",
-        extensions=tuple((e["name"], e["to"]) for e in status.get("targetExtensions") or ()),
+        extensions=tuple((e["name"], e["to"]) for e in status.get("targetExtensions") or () if not e.get("outcome")),
     )
 
 
 def _write_image(target: Target) -> dict[str, str] | None:
     known = target.image or target.image_version
     return references.image_reference(target.image, target.image_version) if known else None
+
+
+def _read_extension(raw: Raw) -> ExtensionTarget:
+    """An extension of an Extension upgrade: it has an outcome. What other upgrades install has none."""
+    error = raw.get("error") or {}
+    return ExtensionTarget(
+        name=raw["name"],
+        to=raw["to"],
+        former=raw.get("from") or "",
+        outcome=TargetOutcome(raw["outcome"]),
+        successful=raw.get("successfulInstanceCount") or 0,
+        failed=raw.get("failedInstanceCount") or 0,
+        error_code=error.get("code") or "",
+        error=error.get("message") or "",
+    )
+
+
+def _write_extension(target: ExtensionTarget) -> dict[str, Any]:
+    written: dict[str, Any] = {
+        "name": target.name,
+        "to": target.to,
+        "outcome": target.outcome.value,
+        "successfulInstanceCount": target.successful,
+        "failedInstanceCount": target.failed,
+    }
+    return {**written, **_given({"from": target.former, "error": _write_error(target.error_code, target.error)})}
+
+
+def _write_error(code: str, message: str) -> dict[str, Any]:
+    return _given({"code": clipped(code, LONGEST_WORD), "message": clipped(message)})
 
 
 def _read_batch(raw: Raw) -> Batch:
@@ -208,6 +245,7 @@ def _read_batch(raw: Raw) -> Batch:
         update_domain=raw.get("updateDomain") or 0,
         start=times.parse(raw["startTime"]),
         members=read_record(raw.get("from") or ()),
+        extension=raw.get("extension") or "",
         unhealthy_before=ordinals.parse(raw.get("unhealthyBefore") or ""),
         failed=ordinals.parse(raw.get("failed") or ""),
         not_created=ordinals.parse(raw.get("notCreated") or ""),
@@ -232,6 +270,7 @@ def _write_batch(batch: Batch) -> dict[str, Any]:
         "outcome": batch.outcome.value,
     }
     optional = {
+        "extension": batch.extension,
         "completedTime": write_time(batch.completed),
         "notCreated": ordinals.render(batch.not_created),
         "unhealthyBefore": ordinals.render(batch.unhealthy_before),
