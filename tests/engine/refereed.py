@@ -93,7 +93,8 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
         yield "PersistentVolumeClaim", f"data-{SET}-{ordinal}", claim, going, (ordinal, going)
     for ordinal, pod in world.pods.items():
         ready = pod.is_ready(world.now)
-        state = (pod.release, ready, pod.deleting_since, pod.lost, pod.pending, pod.protected)
+        containers = [(name, c.shown(world.now).id) for name, c in pod.containers.items()]
+        state = (pod.release, ready, pod.deleting_since, pod.lost, pod.pending, pod.protected, containers)
         yield "Pod", f"{SET}-{ordinal}", pod.uid, state, (ordinal, pod)
     for upgrade in world.upgrades.values():
         yield "RollingUpgrade", upgrade.name, upgrade.uid, upgrade, upgrade
@@ -210,6 +211,10 @@ def _pod(ordinal: int, pod: Pod, world: World) -> Json:
         "status": {
             "phase": "Failed" if pod.lost else "Running",
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
+            "containerStatuses": [{"name": "os", "restartCount": 0}],
+            "initContainerStatuses": [
+                {"name": name, "restartCount": c.shown(world.now).restarts} for name, c in pod.containers.items()
+            ],
         },
     }
 
@@ -234,6 +239,7 @@ def _status(status: UpgradeStatus) -> Json:
             "inProgressInstanceCount": progress.in_progress,
             "pendingInstanceCount": progress.pending,
         },
+        "targetExtensions": [{"name": t.name, "from": t.former, "to": t.to} for t in status.extensions],
         "waitingFor": status.waiting,
         "error": {"code": status.error_code, "message": status.error},
         "batches": [_batch(b) for b in status.batches],
@@ -245,6 +251,7 @@ def _batch(batch: Batch) -> Json:
         "number": batch.number,
         "zone": batch.zone,
         "updateDomain": batch.update_domain,
+        "extension": batch.extension,
         "ordinals": render(batch.members),
         "from": _groups(batch.members),
         "failed": render(batch.failed),

@@ -1,7 +1,8 @@
 """A Hypothesis state machine plays against the engine: scale, publish, exclude, withdraw, fail, heal, kill, cancel, opt
-out, protect, approve, model changes in all modes, users' upgrades, quotas, refused templates, missing secrets, late
-views, late writes, crashes in the middle of a decision, and time. The referee of the cluster tests looks at every
-single write. In the end faults are over, health returns, and every upgrade that was started must end.
+out, protect, approve, model changes in all modes, extensions that are published, opted out and fail, users' upgrades,
+quotas, refused templates, missing secrets, late views, late writes, crashes in the middle of a decision, and time. The
+referee of the cluster tests looks at every single write. In the end faults are over, health returns, and every upgrade
+that was started must end.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from engine.refereed import Refereed
-from engine.world import IMAGE, SECOND, World
-from scalesets.engine.view import OSUpgradePolicy, RollingPolicy, UpgradeMode, UpgradeType
+from engine.world import FIRST_MODEL, IMAGE, SECOND, World
+from scalesets.engine.view import ModelExtension, OSUpgradePolicy, RollingPolicy, Timing, UpgradeMode, UpgradeType
 
 ordinal = st.integers(0, 30)
 index = st.integers(0, 10)
@@ -34,6 +35,7 @@ POLICIES = st.fixed_dictionaries(
 OS_POLICIES = st.fixed_dictionaries(
     {"use_rolling_policy": st.booleans(), "deferral": st.booleans(), "disable_roll_back": st.booleans()}
 )
+EXTENSIONS = tuple(ModelExtension(name, f"acme/{name}", "1.0") for name in ("backup", "monitor"))
 QUICKLY = {"health_timeout": 20 * SECOND, "provisioning_timeout": 40 * SECOND}
 
 STALE = 2 * SECOND
@@ -52,9 +54,12 @@ class Machine(RuleBasedStateMachine):
         os_policy=OS_POLICIES,
         lag=st.sampled_from([0.0, 0.0, 0.5, 1.5]),
         keep_claims=st.booleans(),
+        extensions=st.lists(st.sampled_from(EXTENSIONS), max_size=2, unique=True),
     )
-    def begin(self, replicas, zones, domains, mode, policy, os_policy, lag, keep_claims):
+    def begin(self, replicas, zones, domains, mode, policy, os_policy, lag, keep_claims, extensions):
         self.world = World(
+            model=replace(FIRST_MODEL, extensions=tuple(replace(e, enable_automatic_upgrade=True) for e in extensions)),
+            timing=Timing(extension_retry_interval=timedelta(minutes=3)),
             replicas=replicas,
             zones=zones,
             update_domains=domains,
@@ -70,6 +75,8 @@ class Machine(RuleBasedStateMachine):
         self.late = None
         self.withdrawn = []
         self.world.publish("1.0.0")
+        for extension in EXTENSIONS:
+            self.world.publish_extension(extension.key, "1.0.0")
         self.refereed = Refereed(self.world)
         self.world.run(timedelta(minutes=1))
 
@@ -102,6 +109,19 @@ class Machine(RuleBasedStateMachine):
             else:
                 world.exclude(chosen.version, excluded=how == "exclude")
 
+    @rule(which=st.sampled_from(EXTENSIONS), how=st.sampled_from(["good", "good", "bad", "major", "withdraw"]))
+    def publish_extension(self, which, how):
+        gallery = self.world.extensions[which.key]
+        if how == "withdraw":
+            if len(gallery.published) > 1:
+                self.world.withdraw_extension(which.key, gallery.published[-1].version)
+            return
+        self.patch += 1
+        version = f"{2 if how == 'major' else 1}.{self.patch}.0"
+        if how == "bad":
+            self.world.bad.add(f"{which.name}:{version}")
+        self.world.publish_extension(which.key, version)
+
     # -- the user --------------------------------------------------------------------------------------------------
 
     @rule(replicas=st.integers(0, 30), owned=st.booleans())
@@ -131,6 +151,29 @@ class Machine(RuleBasedStateMachine):
                 world.change_model(name)
                 if how == "bad":
                     world.bad.add(name)
+
+    @rule(which=st.sampled_from(EXTENSIONS), enabled=st.booleans())
+    def opt_extension(self, which, enabled):
+        """A flag: a change of the model that restarts nobody."""
+        model = self.world.model
+        if any(e.name == which.name for e in model.extensions):
+            changed = [
+                replace(e, enable_automatic_upgrade=enabled) if e.name == which.name else e for e in model.extensions
+            ]
+            self.models += 1
+            self.world.change_model(f"m{self.models}", content=model.content, extensions=tuple(changed))
+            if model.content in self.world.bad or model.name in self.world.bad:
+                self.world.bad.add(f"m{self.models}")
+
+    @rule(some=st.lists(st.sampled_from(EXTENSIONS), unique=True))
+    def start_extensions(self, some):
+        self.starts += 1
+        self.world.upgrade_extensions(f"by-hand-{self.starts}", *(e.name for e in some))
+
+    @rule(which=ordinal, old=st.booleans())
+    def change_node(self, which, old):
+        """Its kubelet doesn't restart patched sidecars, or does again."""
+        (self.world.unpatchable.add if old else self.world.unpatchable.discard)(which)
 
     @rule(mode=st.sampled_from(list(UpgradeMode)))
     def change_mode(self, mode):
@@ -191,6 +234,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(orphans=st.booleans())
     def recreate(self, orphans):
+        self._excuse(*self.world.pods)
         self.world.recreate(orphans=orphans)
         self.world.turn()  # what becomes of orphans before somebody adopts them isn't known to anybody
         self.late = None
@@ -210,12 +254,19 @@ class Machine(RuleBasedStateMachine):
     @rule(which=ordinal, at_once=st.booleans())
     def kill(self, which, at_once):
         if which in self.world.pods:
+            self._excuse(which)
             self.world.kill(which, at_once=at_once)
 
     @rule(which=ordinal)
     def end(self, which):
         if which in self.world.pods:
+            self._excuse(which)
             self.world.end(which)
+
+    def _excuse(self, *some):
+        """Their pods go by somebody else's doing: in an extension upgrade the operator takes none down."""
+        for which in some:
+            self.refereed.referee.excuse("Pod", "team-a", f"web-{which}")
 
     @rule(which=ordinal)
     def hang(self, which):
@@ -318,7 +369,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
-        for trouble in (world.bad, world.failing, world.protected, world.refused):
+        for trouble in (world.bad, world.failing, world.protected, world.refused, world.unpatchable):
             trouble.clear()
         world.quota_full, world.missing_secrets, world.fresh_since = False, "", world.now
         world.replicas_owned = True
@@ -326,6 +377,8 @@ class Machine(RuleBasedStateMachine):
             gallery.exists = True
         world.published.extend(self.withdrawn)
         self.publish("good")
+        for extension in EXTENSIONS:
+            self.publish_extension(extension, "good")
         if "debian" in world.images:
             world.publish("7.1.0", image="debian")
         for ordinal, pod in list(world.pods.items()):
@@ -334,6 +387,8 @@ class Machine(RuleBasedStateMachine):
             if pod.ready_at is None:
                 pod.ready_at = world.now
             pod.fails_to_start = pod.protected = False
+            for container in pod.containers.values():
+                container.bad = False
             if ordinal in world.claims_deleting:
                 world.kill(ordinal)  # its user lets it go, with its data
         world.os_policy = replace(world.os_policy, deferral=False)

@@ -62,6 +62,7 @@ class Container:
     true_from: datetime
     before: str = ""
     former: Container | None = None
+    restarts: int = 0
 
     def shown(self, now: datetime) -> Container:
         """The container that the pod's status has now."""
@@ -419,6 +420,7 @@ class World:
             from_ + self.pretence,
             action.before,
             replace(former, former=None),
+            former.restarts + 1,
         )
 
     # -- time ------------------------------------------------------------------------------------------------------
