@@ -13,6 +13,8 @@ Body = dict[str, Any]
 
 API_VERSION = "scalesets.dev/v1alpha1"
 HEALTH_TIMEOUT = "PT3S"
+PATIENT: Body = {"healthTimeout": "PT7S"}
+"""For extensions that fail: a put-back waits until the start-up probe of the bad version has used up its 3 s."""
 
 
 def a_set(
@@ -100,6 +102,11 @@ def an_extension(name: str, *versions: str, health: bool = False, word: str = ""
             **spec,
         },
     }
+
+
+def follows(name: str, handler: str = "1.0", **fields: Any) -> Body:
+    """An entry of a set's `extensions` that is upgraded automatically."""
+    return uses(name, handler, enableAutomaticUpgrade=True, **fields)
 
 
 def uses(name: str, handler: str = "1.0", **fields: Any) -> Body:

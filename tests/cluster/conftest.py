@@ -68,6 +68,7 @@ async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp
             with control_plane.api() as blocking:
                 steering.heal(blocking)
                 steering.set_boot_seconds(blocking, *control_plane.settings.boot_seconds)
+                steering.set_patch_seconds(blocking, *control_plane.settings.patch_seconds)
             with suppress(Refused):  # the scenario may have deleted it
                 await api.delete("Namespace", "", namespace)
 

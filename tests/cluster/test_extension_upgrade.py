@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from builders import a_set, an_extension, an_image, uses
+from builders import PATIENT, a_set, an_extension, an_image, follows, uses
 from counting import writes
 from operators import Operator
 from scene import Scene, batches, code, image_of, installed, progress, restarts
@@ -14,10 +14,11 @@ PATCHES = "PATCH pods/"
 @pytest.mark.requirement("E1", "E2", "E8b", "E9", "E11")
 async def test_a_new_version_reaches_every_instance_in_place(operator: Operator, scene: Scene) -> None:
     """Nobody's machine is restarted, and each instance costs one write."""
-    monitor = uses("monitor", enableAutomaticUpgrade=True)
     other = an_extension("other", "1.0.0", supportsAutomaticUpgrade=True)
     await scene.create(an_extension("monitor", "1.0.0", supportsAutomaticUpgrade=True), other)
-    await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=10, extensions=[monitor, uses("other")]))
+    await scene.create(
+        an_image("ubuntu", "1.0.0"), a_set("web", replicas=10, extensions=[follows("monitor"), uses("other")])
+    )
     await scene.until_ready()
     uids, before, counted = scene.uids("Pod"), restarts(scene.pods()), await writes(scene)
     await scene.publish_extension("other", "1.1.0")
@@ -42,9 +43,10 @@ async def test_a_new_version_reaches_every_instance_in_place(operator: Operator,
 
 @pytest.mark.requirement("E3", "E13")
 async def test_what_fails_gets_its_former_version_back_at_once(operator: Operator, scene: Scene) -> None:
-    monitor = uses("monitor", enableAutomaticUpgrade=True)
     await scene.create(an_extension("monitor", "1.0.0", supportsAutomaticUpgrade=True))
-    await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=10, extensions=[monitor]))
+    await scene.create(
+        an_image("ubuntu", "1.0.0"), a_set("web", replicas=10, extensions=[follows("monitor")], rolling=PATIENT)
+    )
     await scene.until_ready()
     uids = scene.uids("Pod")
     await scene.publish_extension("monitor", "1.1.0", "broken")
