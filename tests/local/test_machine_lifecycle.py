@@ -274,6 +274,12 @@ class TestRules:
         assert (pod.phase, pod.ready) == ("Failed", False)
         assert pod.set_mode("os", None).after(60).phase == "Failed"
 
+    def test_nothing_is_patched_in_a_pod_that_ended(self) -> None:
+        pod = PlayedPod(pod_body()).after(2).patch("os", "x/os:2").set_mode("os", Mode.STOP)
+
+        assert pod.pod.next_due is None
+        assert pod.patch("os", "x/os:3").pod.next_due is None
+
     def test_healing_starts_no_container_before_its_turn(self) -> None:
         held = sidecar("monitor", "x/monitor:1-broken", startupProbe=probe(10))
         pod = PlayedPod(pod_body(init=(held,)), modes={"os": Mode.NEVER_READY}).after(3)
@@ -297,6 +303,22 @@ class TestTakenOver:
         for name, before in ids.items():
             assert pod[name]["restartCount"] == 0
             assert before in (None, pod[name]["containerID"])
+
+    def test_readiness_keeps_its_transition_time(self) -> None:
+        pod = PlayedPod(pod_body()).after(10)
+        since = pod.ready_since
+
+        pod.restart_of_the_machines()
+
+        assert pod.after(10).ready_since == since
+
+    def test_an_unready_sidecar_starts_nothing_anew(self) -> None:
+        pod = PlayedPod(pod_body(init=(sidecar("monitor"),))).after(10).set_mode("monitor", Mode.UNREADY)
+        before = pod["os"]
+
+        pod.restart_of_the_machines()
+
+        assert pod.after(10)["os"] == before
 
     def test_a_crash_loop_goes_on_counting(self) -> None:
         pod = PlayedPod(pod_body(container(image="x/os:1-crash"))).after(10)

@@ -44,9 +44,7 @@ class World:
         return {pod["metadata"]["name"]: pod for pod in self.api.get(self.pods)["items"]}
 
     def container(self, name: str, pod: str = "web-0") -> JsonObject:
-        status = self.pod(pod)["status"]
-        statuses = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
-        return next((each for each in statuses if each["name"] == name), {})
+        return container_of(self.pod(pod), name)
 
     def waits_for(self, name: str = "os", pod: str = "web-0") -> str:
         return str(self.container(name, pod).get("state", {}).get("waiting", {}).get("reason", ""))
@@ -69,6 +67,13 @@ def a_patch_takes(world: World) -> float:
     world.patch_image("monitor", image, kind="initContainers")
     eventually(lambda: world.container("monitor")["image"] == image)
     return time.monotonic() - begun
+
+
+def container_of(pod: JsonObject, name: str) -> JsonObject:
+    """The status of one container of a pod; empty before it has one."""
+    status = pod["status"]
+    statuses = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    return next((each for each in statuses if each["name"] == name), {})
 
 
 def is_ready(pod: JsonObject) -> bool:
@@ -141,6 +146,38 @@ class TestPods:
         assert world.container("monitor")["image"] == "x/monitor:1"
         assert world.container("monitor")["restartCount"] >= 2
         assert world.container("os") == os_before
+
+    def test_a_bad_image_and_the_way_back_as_a_watcher_sees_them(self, world: World) -> None:
+        """The way back is asked for at once, while the bad version is still reported as ready."""
+        probes = {"startupProbe": probe(1, failureThreshold=5), "readinessProbe": probe(1)}
+        uid = world.create(pod_body(init=(sidecar("monitor", "x/monitor:1", **probes), sidecar("health"))))
+        eventually(world.ready)
+        others = [world.container("health"), world.container("os")]
+        seen: list[tuple[str, int, bool]] = []
+        back = 0.0
+
+        world.patch_image("monitor", "x/monitor:2-broken", kind="initContainers")
+        deadline = time.monotonic() + 30
+        while not seen or seen[-1] != ("x/monitor:1", 2, True):
+            assert time.monotonic() < deadline, seen
+            pod = world.pod()
+            monitor = container_of(pod, "monitor")
+            state = (monitor["image"], monitor["restartCount"], is_ready(pod))
+            if not seen or seen[-1] != state:
+                seen.append(state)
+            if monitor["restartCount"] == 1 and not back:
+                back = time.monotonic()
+                world.patch_image("monitor", "x/monitor:1", kind="initContainers")
+
+        assert seen == [
+            ("x/monitor:1", 0, True),
+            ("x/monitor:2-broken", 1, True),
+            ("x/monitor:2-broken", 1, False),
+            ("x/monitor:1", 2, True),
+        ]
+        assert time.monotonic() - back > 3, "not before the start-up probe had used up its budget"
+        assert world.pod()["metadata"]["uid"] == uid
+        assert [world.container("health"), world.container("os")] == others
 
     def test_how_long_a_patch_goes_unnoticed_can_be_set(self, world: World) -> None:
         world.create(pod_body(init=(sidecar("monitor", "x/monitor:1"),)))

@@ -152,7 +152,7 @@ class Pod:
     def set_image(self, name: str, image: str, now: float) -> None:
         """Take note of an image patched in place."""
         container = next((each for each in self.containers if each.name == name), None)
-        if container is None or image == (container.next_image or container.image):
+        if self.failed or container is None or image == (container.next_image or container.image):
             return
         if container.untouched or container.kind is Kind.INIT:
             container.image = image
@@ -200,7 +200,6 @@ class Pod:
             case Step.START:
                 self._start(container, now)
             case Step.RESTART:
-                container.restarts += 1
                 if container.state is State.RUNNING:
                     self._end(container, 137, now)
                 self._start(container, now)
@@ -233,6 +232,7 @@ class Pod:
 
     def _begin(self, container: Container, now: float) -> None:
         container.state, container.reason = State.RUNNING, ""
+        container.restarts += bool(container.container_id)
         container.container_id = f"simulated://{self.uid}-{container.name}-{container.restarts}"
         container.started_at, container.probed_at = now, None
         container.started = container.ready = False
@@ -274,11 +274,7 @@ class Pod:
         if mode is Mode.MISSING:
             self._wait(container, "ImagePullBackOff")  # its former container's ID and count stay: there is no new one
             return
-        if container.ended is None:  # no container of this name ever ran
-            self._start(container, now)
-            return
-        container.restarts += 1
-        if mode in (Mode.STOP, Mode.CRASH):
+        if mode in (Mode.STOP, Mode.CRASH) or container.ended is None:
             self._start(container, now)
             return
         self._begin(container, now)
@@ -315,6 +311,7 @@ class Pod:
         self.failed = True
         for container in self.containers:
             container.plan(None)
+            container.next_image = ""
             container.ready = container.started = False
             if container.state is State.RUNNING:
                 self._end(container, 137, now)
@@ -339,8 +336,7 @@ class Pod:
         elif mode is Mode.GOOD and running and container.kind is Kind.INIT:
             container.plan(Step.COMPLETE, now + self.tempo.boot())
         elif mode is Mode.GOOD and container.state is State.WAITING:
-            again = Step.RESTART if container.ended else Step.START
-            container.plan(again, now + self.tempo.boot())
+            container.plan(Step.START, now + self.tempo.boot())
         else:
             return False
         return True
@@ -350,28 +346,31 @@ class Pod:
         self.since = parse_time(status.get("startTime")) or now
         self.ip = status.get("podIP") or self.ip
         self.failed = status.get("phase") in ("Failed", "Succeeded")
+        for each in status.get("conditions") or ():
+            if each["type"] == "Ready":
+                self.was_ready = each["status"] == "True"
+                self.ready_since = parse_time(each.get("lastTransitionTime")) or now
         known = container_statuses(status)
-        for container in self.containers:
-            if container.name not in known:
-                continue
-            patched = container.image
+        patched = {each.name: each.image for each in self.containers}
+        ran = [each for each in self.containers if each.name in known]
+        for container in ran:
             restore(container, known[container.name], now=now)
+        for container in ran:
             if container.state is State.RUNNING and not container.ready:
                 container.mode = self.mode_of(self, container)
                 self._run(container, container.mode, now)
-            elif container.state is State.RUNNING and container.ended and self._is_never_ready(container):
-                container.plan(Step.TRUTH, max(now, container.started_at + container.false_ready_seconds))
+            elif container.state is State.RUNNING:
+                container.probed_at = container.started_at
+                if container.ended and self.mode_of(self, container) is Mode.NEVER_READY:
+                    # Ready only because the probes of a patched container had not spoken yet.
+                    container.probed_at = None
+                    container.plan(Step.TRUTH, max(now, container.started_at + container.false_ready_seconds))
             elif container.reason == "CrashLoopBackOff":
                 container.mode = Mode.CRASH
                 container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
             elif container.reason == "ImagePullBackOff":
                 container.mode = Mode.MISSING
-            if patched != container.image:
-                self.set_image(container.name, patched, now)
-
-    def _is_never_ready(self, container: Container) -> bool:
-        """Whether a container that is reported as ready is so falsely, having been patched."""
-        return self.mode_of(self, container) is Mode.NEVER_READY
+            self.set_image(container.name, patched[container.name], now)
 
     # What its status says.
 
