@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -101,6 +102,15 @@ class Scene(Watching):
         """Let a machine play an older kubelet; None: as the others."""
         with self.control_plane.api() as api:
             steering.set_kubelet_version(api, node, version)
+
+    async def until_kubelet(self, node: str, version: str) -> None:
+        """Wait until the node says that it plays this version."""
+        async with asyncio.timeout(15):
+            while True:
+                found = await self.api.get("Node", "", node)
+                if found["status"]["nodeInfo"]["kubeletVersion"] == version:
+                    return
+                await asyncio.sleep(0.1)
 
     def fail(self, *ordinals: int, mode: Mode = Mode.UNREADY, seconds: float | None = None, **whom: str) -> None:
         """Let instances of `web` fail (all of the set without ordinals), until `heal` or the scenario is over."""

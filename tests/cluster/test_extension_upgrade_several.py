@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from builders import PATIENT, a_set, an_extension, an_image, follows
+from builders import PATIENT, a_followed_extension, a_set, an_image, follows
 from operators import Operator
 from scene import Scene, batches, code, installed, progress
 
 
 async def a_set_with_two(scene: Scene, **options: object) -> None:
     for name in ("agent", "monitor"):
-        await scene.create(an_extension(name, "1.0.0", supportsAutomaticUpgrade=True))
+        await scene.create(a_followed_extension(name, "1.0.0"))
     both = [follows("agent"), follows("monitor")]
     web = a_set("web", replicas=5, automatic=False, extensions=both, rolling=PATIENT, **options)  # type: ignore[arg-type]
     await scene.create(an_image("ubuntu", "1.0.0"), web)
