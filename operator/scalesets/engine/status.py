@@ -123,11 +123,11 @@ def _image_version(base: SetStatus, census: Census, upgrade: Upgrade | None) -> 
 
 def _extensions(view: SetView, census: Census) -> tuple[tuple[str, str, str], ...]:
     if view.model is None:
-        return ()
+        return view.status.extensions  # with them goes how their last upgrades ended
     installed: dict[str, str] = {}
     for release, _ in census.running:
         for name, version in release.extensions:
-            if name not in installed or versions.is_newer(version, installed[name]):
+            if name not in installed or versions.is_newer(installed[name], version):
                 installed[name] = version
     return tuple(
         (e.name, installed.get(e.name, ""), extensions.automatic_upgrade(view, e)) for e in view.model.extensions
