@@ -21,7 +21,7 @@ def render(upgrades: Sequence[UpgradeView], *, now: datetime, width: int, wide: 
     grid = _table(upgrades, now, wide=wide, took=True)
     if not wide and Console(width=1000).measure(grid).maximum > width:
         grid = _table(upgrades, now, wide=False, took=False)
-    troubles = [_trouble(u) for u in upgrades if u.error or u.roll_back_error]
+    troubles = [_trouble(u) for u in upgrades if u.error or u.roll_back_error or any(e.failed for e in u.extensions)]
     return Group(grid, *([Text(), *troubles] if troubles else []))
 
 
@@ -57,9 +57,10 @@ def _table(upgrades: Sequence[UpgradeView], now: datetime, *, wide: bool, took: 
 def _trouble(upgrade: UpgradeView) -> Text:
     told = Text.assemble((upgrade.name, "bold"), ": ")
     code = f"{upgrade.error_code}: " if upgrade.error_code else ""
-    return told.append(
-        "; ".join(filter(None, [f"{code}{upgrade.error}" if upgrade.error else "", upgrade.roll_back_error]))
-    )
+    parts = [f"{code}{upgrade.error}" if upgrade.error else "", upgrade.roll_back_error]
+    if upgrade.extensions and (len(upgrade.extensions) > 1 or not upgrade.error):
+        parts += [f"{e.name} {e.outcome}, {e.successful} done, {e.failed} failed" for e in upgrade.extensions]
+    return told.append("; ".join(filter(None, parts)))
 
 
 def _time(time: datetime | None) -> str:
