@@ -7,7 +7,8 @@ status; whoever else deletes a pod doesn't touch it. What the test itself breaks
 
 Fields that it reads, so that others can make such objects: metadata (namespace, name, uid, labels, annotations,
 creationTimestamp, deletionTimestamp; managedFields and ownerReferences if there are any); of a Pod spec.volumes,
-status.phase, status.conditions and the containers' restartCount; of our kinds spec and status as docs/api.md has them.
+status.phase, status.conditions, the containers' restartCount and the init containers' containerID; of our kinds spec
+and status as docs/api.md has them.
 """
 
 from __future__ import annotations
@@ -77,6 +78,8 @@ class Referee:
                 self._instances.see_claim(event_type, key, obj, at)
             case "GalleryImage":
                 self._upgrades.see_image(event_type, key, obj, at, told=not first_look)
+            case "Extension":
+                self._upgrades.see_extension(event_type, key, obj, at, told=not first_look)
 
     def _see_set(self, event: str, key: Key, obj: Json, at: datetime) -> None:
         book = self._book

@@ -7,12 +7,15 @@ that never gets ready.
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 Body = dict[str, Any]
 
 API_VERSION = "scalesets.dev/v1alpha1"
 HEALTH_TIMEOUT = "PT3S"
+PATIENT: Body = {"healthTimeout": "PT7S"}
+"""For extensions that fail: a put-back waits until the start-up probe of the bad version has used up its 3 s."""
 
 
 def a_set(
@@ -83,6 +86,11 @@ def an_image(name: str = "ubuntu", *versions: str | Body, **spec: Any) -> Body:
     }
 
 
+def a_followed_extension(name: str, *versions: str, **fields: Any) -> Body:
+    """An extension whose publisher supports automatic upgrade."""
+    return an_extension(name, *versions, supportsAutomaticUpgrade=True, **fields)
+
+
 def an_extension(name: str, *versions: str, health: bool = False, word: str = "", **spec: Any) -> Body:
     """An extension of the publisher `Example` whose type is its name."""
     image = f"registry.example/ext/{name}"
@@ -102,9 +110,20 @@ def an_extension(name: str, *versions: str, health: bool = False, word: str = ""
     }
 
 
+def follows(name: str, handler: str = "1.0", **fields: Any) -> Body:
+    """An entry of a set's `extensions` that is upgraded automatically."""
+    return uses(name, handler, enableAutomaticUpgrade=True, **fields)
+
+
 def uses(name: str, handler: str = "1.0", **fields: Any) -> Body:
     """An entry of a set's `extensions`."""
     return {"name": name, "publisher": "Example", "type": name, "typeHandlerVersion": handler, **fields}
+
+
+def a_secret(name: str = "keys", annotations: Body | None = None, **data: str) -> Body:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    metadata = {"name": name, "annotations": annotations or {}}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
 
 
 def a_start(set_name: str, name: str, *, kind: str = "OSImage", **spec: Any) -> Body:

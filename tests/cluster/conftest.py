@@ -17,6 +17,8 @@ from scalesets.local.controlplane import ControlPlane
 from scalesets.local.machines import steering
 from watching import watching
 
+RBAC = "rbac.authorization.k8s.io"
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "unfinished: the scenario ends with an upgrade at work")
@@ -68,8 +70,23 @@ async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp
             with control_plane.api() as blocking:
                 steering.heal(blocking)
                 steering.set_boot_seconds(blocking, *control_plane.settings.boot_seconds)
+                steering.set_patch_seconds(blocking, *control_plane.settings.patch_seconds)
             with suppress(Refused):  # the scenario may have deleted it
                 await api.delete("Namespace", "", namespace)
+
+
+@pytest.fixture
+async def may_read_secrets(scene: Scene) -> AsyncIterator[None]:
+    """The Role that the chart gives in each watched namespace."""
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+    metadata = {"name": "scaleset-operator-preflight", "namespace": scene.namespace}
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
+    account = {"kind": "ServiceAccount", "name": "scaleset-operator", "namespace": "scaleset-system"}
+    reference = {"apiGroup": RBAC, "kind": "Role", "name": metadata["name"]}
+    binding = {"apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": reference}
+    await scene.api.create(role)
+    await scene.api.create({**binding, "subjects": [account]})
+    yield
 
 
 def _namespace(request: pytest.FixtureRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -48,6 +49,26 @@ class Scene(Watching):
         versions = [*stored["spec"].get("versions", ()), {"version": number, "image": image, **fields}]
         await self.change("Extension", name, versions=versions)
 
+    async def start_extensions_together(self, words: dict[str, str]) -> None:
+        """Publish 1.1.0 of each extension, so that one upgrade finds all of them: nobody may start meanwhile."""
+        self.fail(mode=Mode.UNREADY)
+        await self.until(lambda: not any(map(is_ready, self.pods().values())), what="the set to be unhealthy")
+        await self.until_condition("Ready", status="False")
+        for name, word in words.items():
+            await self.publish_extension(name, "1.1.0", word)
+        for name in words:
+            await self.until_extension_published(name, "1.1.0")
+        self.heal()
+
+    async def until_extension_published(self, name: str, number: str) -> None:
+        """Wait until the version is the latest somewhere."""
+
+        def latest() -> bool:
+            found = (self.find("Extension", name) or {}).get("status", {}).get("latest", ())
+            return any(each["version"] == number for each in found)
+
+        await self.until(latest, within=15, what=f"{name} {number} to be the latest")
+
     async def mark(self, image: str, number: str, **fields: Any) -> None:
         """Change a published version, such as ``excludeFromLatest=True``."""
         stored = await self.api.get("GalleryImage", self.namespace, image)
@@ -71,6 +92,25 @@ class Scene(Watching):
         """Let every following start take so long, until the scenario is over."""
         with self.control_plane.api() as api:
             steering.set_boot_seconds(api, low, high)
+
+    def patch_seconds(self, low: float, high: float) -> None:
+        """Let machines take so long to notice a patched image, until the scenario is over."""
+        with self.control_plane.api() as api:
+            steering.set_patch_seconds(api, low, high)
+
+    def kubelet(self, node: str, version: str | None) -> None:
+        """Let a machine play an older kubelet; None: as the others."""
+        with self.control_plane.api() as api:
+            steering.set_kubelet_version(api, node, version)
+
+    async def until_kubelet(self, node: str, version: str) -> None:
+        """Wait until the node says that it plays this version."""
+        async with asyncio.timeout(15):
+            while True:
+                found = await self.api.get("Node", "", node)
+                if found["status"]["nodeInfo"]["kubeletVersion"] == version:
+                    return
+                await asyncio.sleep(0.1)
 
     def fail(self, *ordinals: int, mode: Mode = Mode.UNREADY, seconds: float | None = None, **whom: str) -> None:
         """Let instances of `web` fail (all of the set without ordinals), until `heal` or the scenario is over."""

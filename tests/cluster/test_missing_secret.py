@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from builders import a_set, an_image
+from builders import a_secret, a_set, an_image
 from operators import Operator
 from scene import Body, Scene, code
 
 from scalesets.local.machines.faults import Mode
-
-RBAC = "rbac.authorization.k8s.io"
-
-
-@pytest.fixture
-async def may_read_secrets(scene: Scene) -> AsyncIterator[None]:
-    """The Role that the chart gives in each watched namespace."""
-    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
-    metadata = {"name": "scaleset-operator-preflight", "namespace": scene.namespace}
-    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": metadata, "rules": rules}
-    account = {"kind": "ServiceAccount", "name": "scaleset-operator", "namespace": "scaleset-system"}
-    reference = {"apiGroup": RBAC, "kind": "Role", "name": metadata["name"]}
-    binding = {"apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": metadata, "roleRef": reference}
-    await scene.api.create(role)
-    await scene.api.create({**binding, "subjects": [account]})
-    yield
-
-
-def a_secret(name: str = "keys", annotations: Body | None = None, **data: str) -> Body:
-    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
-    metadata = {"name": name, "annotations": annotations or {}}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": encoded}
 
 
 def using_secret(**options: Any) -> Body:

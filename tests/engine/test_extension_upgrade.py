@@ -10,6 +10,8 @@ from datetime import timedelta
 import pytest
 
 from engine.world import FIRST_MODEL, MINUTE, QUICK, World
+from scalesets.engine.decide import decide
+from scalesets.engine.decision import WriteSetStatus
 from scalesets.engine.view import (
     Code,
     ModelExtension,
@@ -356,3 +358,32 @@ def test_an_instance_that_does_not_take_the_patch_is_not_waited_for_twice() -> N
     assert status.code is Code.FAULTED
     assert len(status.batches) == 1
     assert not status.batches[0].roll_back_failed
+
+
+@pytest.mark.requirement("E4", "O21")
+def test_why_it_failed_last_time_is_kept_when_the_instances_are_well_again() -> None:
+    world = a_set(MONITOR, replicas=5)
+    world.bad.add("monitor:1.1.0")
+    world.publish_extension("acme/monitor", "1.1.0").run(until=batch(1))
+    world.pods[0].fails_to_start = True
+    world.run(until=lambda w: any(u.status and u.status.code is Code.ROLLING_BACK for u in w.upgrades.values()))
+    assert status_of(world).extensions[0].error == "web-0: ImagePullBackOff"
+    world.pods[0].fails_to_start = False
+    world.run(timedelta(minutes=5))
+    (target,) = status_of(world).extensions
+    assert target.outcome is TargetOutcome.STOPPED
+    assert target.error.endswith("; web-0: ImagePullBackOff")
+    assert world.status.last_extension_upgrades["monitor"].reason == target.error
+
+
+@pytest.mark.requirement("E4", "E11")
+def test_what_is_installed_is_still_said_while_the_model_is_not_known() -> None:
+    world = a_set(MONITOR, replicas=5)
+    world.bad.add("monitor:1.1.0")
+    world.publish_extension("acme/monitor", "1.1.0").run(timedelta(minutes=5))
+    before = world.status
+    assert before.last_extension_upgrades["monitor"].retry_delay == world.timing.extension_retry_interval
+    decision = decide(replace(world.view(), model=None, model_problem=("ExtensionNotFound", "")), world.now)
+    (write,) = (w for w in decision.writes if isinstance(w, WriteSetStatus))
+    assert write.status.extensions == before.extensions
+    assert write.status.last_extension_upgrades == before.last_extension_upgrades

@@ -39,6 +39,7 @@ class Looking:
         self.refuses: dict[str, Refusing] = {}
         self.there: dict[str, objects.Obj] = {}
         self.refuses_body: Callable[[str, Any], Refusing | None] = lambda what, body: None
+        self.nodes: list[objects.Obj] = []
         self.asked: Counter[str] = Counter()
         self.sent: dict[str, Any] = {}  # the last body by "PATCH /path"
         self._versions = count(100_000)
@@ -100,7 +101,7 @@ class Looking:
             )
         path = request.path.removesuffix("/status")
         if path == "/api/v1/nodes":
-            return json({"metadata": {"resourceVersion": "1"}, "items": []})
+            return json({"metadata": {"resourceVersion": "1"}, "items": self.nodes})
         if path not in self.there:
             return status_object(404, "NotFound", f"{path} not found")
         if request.method == "PATCH":

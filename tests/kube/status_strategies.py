@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
@@ -11,12 +12,14 @@ from scalesets.engine.view import (
     BatchOutcome,
     Code,
     Condition,
+    ExtensionTarget,
     LastUpgrade,
     Progress,
     Release,
     SetStatus,
     StartedBy,
     Target,
+    TargetOutcome,
     UpgradeStatus,
 )
 
@@ -55,6 +58,31 @@ last_upgrades = st.builds(
     enabled_time=st.none() | times,
     retry_delay=st.none() | st.integers(0, 7200).map(lambda s: timedelta(seconds=s)),
 )
+last_extension_upgrades = st.builds(
+    LastUpgrade,
+    name=hashes,
+    version=versions,
+    outcome=st.sampled_from([c for c in Code if c.final]),
+    completed=times,
+    code=reasons,
+    reason=words,
+    model=hashes | st.just(""),
+    retry_delay=st.none() | st.integers(0, 300_000).map(lambda s: timedelta(seconds=s)),
+)
+installed = st.lists(
+    st.tuples(hashes, versions | st.just(""), st.sampled_from(["Enabled", "Disabled", "NotSupported"])),
+    max_size=3,
+    unique_by=lambda each: each[0],
+).map(tuple)
+
+
+def _with_last_upgrades(status: SetStatus) -> st.SearchStrategy[SetStatus]:
+    """Only of extensions that are there: those of others are forgotten."""
+    names = [name for name, _, _ in status.extensions]
+    some = st.dictionaries(st.sampled_from(names), last_extension_upgrades) if names else st.just({})
+    return some.map(lambda found: replace(status, last_extension_upgrades=found))
+
+
 set_statuses = st.builds(
     SetStatus,
     observed_generation=st.integers(0, 9),
@@ -74,11 +102,9 @@ set_statuses = st.builds(
     enabled_time=st.none() | times,
     first_enabled_time=st.none() | times,
     record=records,
-    extensions=st.lists(
-        st.tuples(hashes, versions, st.sampled_from(["Enabled", "Disabled", "NotSupported"])), max_size=3
-    ).map(tuple),
+    extensions=installed,
     conditions=st.lists(conditions, max_size=5, unique_by=lambda c: c.type).map(tuple),
-)
+).flatmap(_with_last_upgrades)
 batches = st.builds(
     Batch,
     number=st.integers(1, 9),
@@ -86,6 +112,7 @@ batches = st.builds(
     update_domain=st.integers(0, 4),
     start=times,
     members=records,
+    extension=st.sampled_from(["", "health", "monitor"]),
     unhealthy_before=ordinals,
     failed=ordinals,
     not_created=ordinals,
@@ -102,6 +129,17 @@ targets = st.builds(
     image_version=versions | st.just(""),
     image=st.sampled_from(["", "Canonical/jammy/22_04-LTS", "my-image"]),
     extensions=extensions,
+)
+extension_targets = st.builds(
+    ExtensionTarget,
+    name=st.sampled_from(["health", "monitor", "agent"]),
+    to=versions,
+    former=versions | st.just(""),
+    outcome=st.sampled_from(TargetOutcome),
+    successful=counts,
+    failed=counts,
+    error_code=reasons,
+    error=words,
 )
 upgrade_statuses = st.builds(
     UpgradeStatus,
@@ -122,4 +160,5 @@ upgrade_statuses = st.builds(
     waiting=reasons,
     waiting_message=words,
     batches=st.lists(batches, max_size=4).map(tuple),
+    extensions=st.lists(extension_targets, max_size=4).map(tuple),
 )

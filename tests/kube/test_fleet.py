@@ -47,6 +47,7 @@ def a_pod(
     node: str = "",
     deleted: bool = False,
     labels: dict[str, str] | None = None,
+    monitor: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "namespace": "team",
@@ -68,7 +69,11 @@ def a_pod(
     spec: dict[str, Any] = {"containers": [{"name": "os", "image": "i"}]}
     if node:
         spec["nodeName"] = node
-    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": {"phase": phase, "conditions": conditions}}
+    status: dict[str, Any] = {"phase": phase, "conditions": conditions}
+    if monitor:
+        metadata["annotations"] = {"extension.scalesets.dev/monitor": monitor.get("version", "1.0.0")}
+        status["initContainerStatuses"] = [{"name": "monitor", **monitor}]
+    return {"kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
 
 
 def test_pods_are_instances_of_the_set_that_controls_them() -> None:
@@ -114,6 +119,25 @@ def test_only_what_can_change_a_decision_asks_for_one_now() -> None:
     fleet.see(0, node="n1", ready=NOW, labels={"scalesets.dev/image-version": "2"}, deleted=True)
     assert fleet.matter() == [Matter.LATER]
     fleet.gone(0)
+    assert fleet.matter() == [Matter.NOW]
+
+
+def test_what_becomes_of_a_patched_extension_is_looked_at_within_a_second() -> None:
+    """It has to settle for longer than that, so a batch of patches isn't decided anew for each of its containers."""
+    fleet = Fleet()
+    monitor: dict[str, Any] = {"containerID": "1", "started": True, "ready": True}
+    fleet.see(0, ready=NOW, monitor=monitor)
+    fleet.matter()
+    fleet.see(0, ready=NOW, monitor=monitor, labels={"app": "x"})
+    assert fleet.matter() == []
+    monitor = {**monitor, "version": "1.1.0"}
+    fleet.see(0, ready=NOW, monitor=monitor)
+    assert fleet.matter() == [Matter.LATER], "our own patch"
+    for change in ({"containerID": "2"}, {"started": False}, {"ready": False}):
+        monitor |= change
+        fleet.see(0, ready=NOW, monitor=monitor)
+        assert fleet.matter() == [Matter.LATER], change
+    fleet.see(0, monitor=monitor)
     assert fleet.matter() == [Matter.NOW]
 
 

@@ -288,6 +288,37 @@ def test_the_engine_learns_of_probes_and_extensions():
     assert extension.auto_upgrade_minor_version
 
 
+@pytest.mark.requirement("E3")
+@pytest.mark.parametrize(
+    ("container", "settle", "needed"),
+    [
+        ({}, 10, 0),
+        ({"startupProbe": {"tcpSocket": {"port": 80}}}, 12, 10),
+        ({"startupProbe": {"periodSeconds": 1}, "readinessProbe": {"periodSeconds": 5}}, 7, 5),
+        ({"readinessProbe": {"initialDelaySeconds": 30, "periodSeconds": 3, "successThreshold": 2}}, 5, 36),
+        ({"livenessProbe": {"periodSeconds": 60}}, 10, 0),
+        ({"startupProbe": None, "readinessProbe": None}, 10, 0),
+    ],
+    ids=["no probe", "defaults", "both", "slow", "liveness", "nothing"],
+)
+def test_how_long_a_patched_extension_is_not_believed(container, settle, needed):
+    """The larger period of its probes and two seconds, or ten seconds."""
+    published = a_published_extension("health", container=container)
+    model = resolve(a_set(extensions=[an_extension("health")]), extensions=(published,)).model
+
+    (extension,) = model.extensions
+    assert extension.settle == timedelta(seconds=settle)
+    assert extension.probe_delay == timedelta(seconds=needed)
+
+
+@pytest.mark.requirement("E3")
+def test_a_period_beyond_all_times_settles_some_time():
+    published = a_published_extension("health", container={"startupProbe": {"periodSeconds": 2**62}})
+    model = resolve(a_set(extensions=[an_extension("health")]), extensions=(published,)).model
+
+    assert model.extensions[0].settle > timedelta(days=3650)
+
+
 @pytest.mark.requirement("O3", "O15")
 def test_a_set_without_a_probe_and_one_that_probes_too_seldom_are_told_apart():
     unprobed = resolve(a_set(template={"spec": {"containers": [{"name": "os"}]}})).model

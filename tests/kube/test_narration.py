@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +15,7 @@ from scalesets.engine.decision import (
     DeleteInstance,
     DryRun,
     LabelInstance,
+    PatchExtension,
     Preflight,
     ReleaseUpgrade,
     Write,
@@ -60,6 +62,15 @@ def test_actions_are_grouped_by_what_is_done_and_why() -> None:
     assert narration.of_actions(actions) == (
         "create 0-2 (2.0.0); delete 4-5 (Upgrade); delete 9 (ScaleIn); label 6; delete-claims 9"
     )
+
+
+def test_patches_are_told_by_extension_and_version() -> None:
+    patches = [PatchExtension(o, "uid", name, "1.1.0", "") for name in ("agent", "monitor") for o in (0, 1)]
+    assert narration.of_actions(patches) == "patch 0-1 (agent 1.1.0); patch 0-1 (monitor 1.1.0)"
+    status = a_status(0, 1)
+    batch = replace(status.batches[0], extension="agent")
+    write = WriteUpgradeStatus("up", "uid", replace(status, batches=(batch,)))
+    assert narration.of_writes([write]) == "up RollingForward batch 3 = 0-1 (agent)"
 
 
 def test_many_scattered_instances_are_counted() -> None:

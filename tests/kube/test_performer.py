@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from faulty_server import json, serving, status_object
 
-from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance, LabelInstance
+from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance, LabelInstance, PatchExtension
 from scalesets.engine.view import Release, TroubleKind
 from scalesets.kube import views
 from scalesets.kube.client import Cluster, refusal_of
@@ -483,3 +483,102 @@ async def test_nothing_is_sent_once_another_leads(scene: tuple[Scene, Performer]
     assert not it.asked
     assert not it.troubles()
     assert all(seconds > 10 for seconds in it.looks), "it ends soon, or may write again"
+
+
+# -- extensions --------------------------------------------------------------------------------------------------------
+
+
+def with_an_extension(it: Scene, *versions: str, **status: Any) -> tuple[Context, objects.Obj]:
+    """The set carries an extension, and its one pod runs 1.0.0 of it."""
+    published = objects.a_published_extension("monitor", *versions)
+    it.world.extensions.put({**published, "status": status})
+    metadata = {**it.scale_set["metadata"], "resourceVersion": "999999", "generation": 2}
+    it.scale_set = {
+        **it.scale_set,
+        "metadata": metadata,
+        "spec": {**it.scale_set["spec"], "extensions": [objects.an_extension("monitor")]},
+    }
+    it.world.sets.put(it.scale_set)
+    revision = objects.a_revision(it.scale_set, published)
+    it.world.revisions.put(revision)
+    labels = {"scalesets.dev/model": revision["metadata"]["labels"]["scalesets.dev/model"]}
+    pod = objects.a_pod(labels=labels, annotations={"extension.scalesets.dev/monitor": "1.0.0"})
+    it.world.pods.store.put(pod)
+    return it.context(), pod
+
+
+def a_patch(pod: objects.Obj, version: str = "1.1.0") -> PatchExtension:
+    return PatchExtension(0, pod["metadata"]["uid"], "monitor", version, "containerd://1")
+
+
+@pytest.mark.requirement("E9")
+async def test_an_extension_is_patched_once_and_known_at_once(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    context, pod = with_an_extension(it, "1.0.0", "1.1.0")
+    annotations = {
+        "extension.scalesets.dev/monitor": "1.1.0",
+        "extension.scalesets.dev/monitor.before": "containerd://1",
+    }
+    patched = {**pod, "metadata": {**pod["metadata"], "annotations": annotations, "resourceVersion": "999999"}}
+    it.answers[f"PATCH {POD_PATH}"] = patched
+    await performer.perform(context, a_patch(pod))
+    assert it.asked == [f"PATCH {POD_PATH}"]
+    instance = it.context().view.instances[0]
+    assert instance.release.extensions == (("monitor", "1.1.0"),)
+    assert instance.sidecar("monitor").before == "containerd://1"
+    assert not it.troubles()
+
+
+@pytest.mark.requirement("E3")
+async def test_a_put_back_finds_the_image_of_a_version_that_is_published_no_more(
+    scene: tuple[Scene, Performer],
+) -> None:
+    it, performer = scene
+    seen = [{"version": "1.0.0", "image": "registry/ext/monitor:former", "firstSeenTime": objects.at(-60)}]
+    context, pod = with_an_extension(it, "1.1.0", versions=seen)
+    assert context.extension_image(a_patch(pod, "1.0.0")) == ("registry/ext/monitor:former", "")
+    it.answers[f"PATCH {POD_PATH}"] = pod
+    await performer.perform(context, a_patch(pod, "1.0.0"))
+    assert it.asked == [f"PATCH {POD_PATH}"]
+
+
+async def test_a_version_without_an_image_is_said_and_nothing_is_patched(scene: tuple[Scene, Performer]) -> None:
+    it, performer = scene
+    context, pod = with_an_extension(it, "1.0.0")
+    await performer.perform(context, a_patch(pod))
+    assert not it.asked
+    (said,) = it.troubles().items()
+    assert said == (
+        TroubleKind.IMAGE_MISSING,
+        "extension monitor: monitor has no version 1.1.0: publish it, or name another version",
+    )
+    assert it.looks
+    await performer.perform(context, PatchExtension(0, "uid", "unknown", "1.1.0", ""))
+    assert "not in the model" in it.troubles()[TroubleKind.IMAGE_MISSING]
+
+
+@pytest.mark.parametrize("refusal", [(409, "Conflict", "uid"), (422, "Invalid", "uid"), (404, "NotFound", "gone")])
+async def test_a_pod_that_was_made_anew_is_not_patched(
+    scene: tuple[Scene, Performer], refusal: tuple[int, str, str]
+) -> None:
+    it, performer = scene
+    context, pod = with_an_extension(it, "1.0.0", "1.1.0")
+    it.answers[f"PATCH {POD_PATH}"] = refusal
+    await performer.perform(context, a_patch(pod))
+    assert 0 not in it.context().view.instances
+    assert not held_back(context, 0, utc_now())
+
+
+@pytest.mark.parametrize("refusal", [(422, "Invalid", "spec: Forbidden"), (403, "Forbidden", "a policy says no")])
+async def test_a_patch_that_is_refused_is_said_by_name_and_backs_off(
+    scene: tuple[Scene, Performer], refusal: tuple[int, str, str]
+) -> None:
+    it, performer = scene
+    context, pod = with_an_extension(it, "1.0.0", "1.1.0")
+    it.answers |= {f"PATCH {POD_PATH}": refusal, f"GET {POD_PATH}": pod}
+    await performer.perform(context, a_patch(pod))
+    assert 0 in it.context().view.instances
+    assert it.troubles() == {
+        TroubleKind.ACTION_REFUSED: f"instance web-0: patch does not succeed: {refusal[2]}",
+    }
+    assert held_back(context, 0, utc_now())

@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 from kube_objects import NOW, a_pod, a_set, at, running, waiting
 
-from scalesets.engine.view import Instance, Release
+from scalesets.engine.decision import PatchExtension
+from scalesets.engine.view import Instance, Release, Sidecar
 from scalesets.kube import pods, times
 from scalesets.kube.names import instance_ordinal
 
@@ -296,3 +297,88 @@ def test_a_pod_may_ask_for_a_longer_grace_period_than_times_reach():
 
     assert living.grace == dying.grace == times.LONGEST
     assert dying.deleting_since == later.deleting_since == NOW
+
+
+# -- extensions --------------------------------------------------------------------------------------------------------
+
+
+def sidecars(raw, previous: Instance | None = None):
+    return instance(raw, previous).sidecars
+
+
+def an_extended_pod(*statuses, **annotations):
+    noted = {f"extension.scalesets.dev/{name}": value for name, value in annotations.items()}
+    return a_pod(annotations=noted, status=running(initContainerStatuses=list(statuses)))
+
+
+def a_container(name: str, container_id: str = "containerd://1", **status):
+    since = {"running": {"startedAt": at(-30)}}
+    return {"name": name, "containerID": container_id, "started": True, "ready": True, "state": since, **status}
+
+
+@pytest.mark.requirement("E3")
+def test_the_containers_of_extensions_are_read_by_name():
+    raw = an_extended_pod(
+        a_container("custom-data", "containerd://0"),
+        a_container("monitor", "containerd://2", started=False, ready=False),
+        a_container("health"),
+        **{"monitor": "9.5.1", "health": "1.0.4", "monitor.before": "containerd://1"},
+    )
+
+    health, monitor = sidecars(raw)
+
+    assert health == Sidecar("health", "containerd://1", started=True, started_at=times.parse(at(-30)), ready=True)
+    assert (monitor.name, monitor.container_id, monitor.before) == ("monitor", "containerd://2", "containerd://1")
+    assert not monitor.started
+    assert not monitor.ready
+
+
+@pytest.mark.parametrize("status", [{}, {"containerID": None, "state": {}}, {"state": {"waiting": {"reason": "x"}}}])
+def test_a_container_that_is_not_there_yet_is_empty(status):
+    raw = an_extended_pod({"name": "monitor", **status}, monitor="1.0.0")
+
+    assert sidecars(raw) == (Sidecar("monitor"),)
+    assert sidecars(an_extended_pod(monitor="1.0.0")) == (Sidecar("monitor"),)
+
+
+def test_a_pod_without_extensions_has_none_of_them():
+    assert sidecars(an_extended_pod(a_container("users-own"))) == ()
+
+
+def test_containers_that_are_as_they_were_are_the_same_object():
+    raw = an_extended_pod(a_container("monitor"), monitor="1.0.0")
+    before = instance(raw)
+
+    assert sidecars(raw, before) is before.sidecars
+    other = an_extended_pod(a_container("monitor", "containerd://9"), monitor="1.0.0")
+    assert sidecars(other, before) != before.sidecars
+
+
+@pytest.mark.parametrize("value", ["", "latest", "1.0.0 ", "١.٠", "9" * 300])
+def test_whatever_users_write_into_an_annotation_is_taken_as_it_is(value):
+    raw = an_extended_pod(a_container("monitor"), **{"monitor": value, "monitor.before": value})
+
+    found = instance(raw)
+
+    assert found.release.extensions == (("monitor", value),)
+    assert found.sidecars[0].before == value
+
+
+@pytest.mark.requirement("E9")
+def test_an_extension_is_patched_by_one_write():
+    patch = pods.extension_patch(
+        PatchExtension(3, "pod-3", "monitor", "1.1.0", "containerd://1"), "registry/monitor:1.1.0"
+    )
+
+    assert patch == {
+        "metadata": {
+            "uid": "pod-3",
+            "annotations": {
+                "extension.scalesets.dev/monitor": "1.1.0",
+                "extension.scalesets.dev/monitor.before": "containerd://1",
+            },
+        },
+        "spec": {"initContainers": [{"name": "monitor", "image": "registry/monitor:1.1.0"}]},
+    }
+    nothing = pods.extension_patch(PatchExtension(3, "pod-3", "monitor", "1.1.0", ""), "i")
+    assert nothing["metadata"]["annotations"]["extension.scalesets.dev/monitor.before"] is None

@@ -180,3 +180,56 @@ async def test_an_images_status_that_is_not_stored_is_tried_again(
 
 async def test_the_key_of_a_set_that_never_was_is_forgotten(it: Looking) -> None:
     assert (await it.look(WORK._replace(name="nobody"))).forget
+
+
+# -- nodes that don't restart a patched extension ----------------------------------------------------------------------
+
+NODES = "GET /api/v1/nodes"
+
+
+def ask_for_an_extension_upgrade(it: Looking, name: str = "up") -> None:
+    metadata = {"name": name, "namespace": objects.NAMESPACE}
+    spec = {"scaleSet": "web", "type": "Extension"}
+    raw = objects.stored({"kind": "RollingUpgrade", "metadata": metadata, "spec": spec})
+    it.there[f"{UPGRADES}/{name}"] = raw
+    it.world.upgrades.put(raw)
+
+
+async def test_nodes_are_listed_only_for_an_extension_upgrade_and_once(it: Looking) -> None:
+    assert not it.asked[NODES]
+    ask_for_an_extension_upgrade(it)
+    await it.settle()
+    ask_for_an_extension_upgrade(it, "another")
+    await it.settle()
+    assert it.asked[NODES] == 1
+
+
+async def test_an_operator_that_may_not_list_nodes_says_so_once_and_goes_on(it: Looking) -> None:
+    it.refuses[NODES] = (403, "Forbidden", "User cannot list nodes")
+    ask_for_an_extension_upgrade(it)
+    await it.settle()
+    assert it.events().count("NodesNotChecked") == 1
+    assert it.there[f"{UPGRADES}/up"]["status"]["runningStatus"]["code"] == "Completed"
+    ask_for_an_extension_upgrade(it, "another")
+    await it.settle()
+    assert it.events().count("NodesNotChecked") == 1
+
+
+async def test_instances_on_old_nodes_are_told_to_the_engine_and_looked_at_again(
+    it: Looking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[SetView] = []
+
+    def listening(view: SetView, decision: Decision) -> Decision:
+        shown.append(view)
+        return Decision()
+
+    node = {"metadata": {"name": "old"}, "status": {"nodeInfo": {"kubeletVersion": "v1.31.4"}}}
+    it.nodes.append(node)
+    it.world.pods.store.put(objects.a_pod(0, spec={"nodeName": "old"}))
+    ask_for_an_extension_upgrade(it)
+    deciding(monkeypatch, listening)
+    again = await it.settle()
+    assert shown[-1].unpatchable == {0}
+    assert again.after is not None
+    assert again.after > 60

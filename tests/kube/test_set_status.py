@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from hypothesis import given
 from kube_objects import NOW, a_set, at
 from shapes import unknown_fields
 from status_strategies import releases, set_statuses
 
 from scalesets.api.scaleset_status import ScaleSetStatus
-from scalesets.engine.view import Condition, Release, SetStatus
+from scalesets.engine.view import Code, Condition, LastUpgrade, Release, SetStatus
 from scalesets.kube import statuses, times
 
 
@@ -97,3 +98,54 @@ def test_no_change_but_in_time_is_no_change():
     assert statuses.same(body, statuses.write_set(later, a_set(status=body), NOW + timedelta(hours=1)))
     assert not statuses.same(body, None)
     assert statuses.same(None, {})
+
+
+# -- extensions --------------------------------------------------------------------------------------------------------
+
+FAILED = LastUpgrade(
+    "web-ext-1", "1.1.0", Code.FAULTED, NOW, code="Max", reason="2 of 2", model="abc", retry_delay=timedelta(days=3)
+)
+
+
+@pytest.mark.requirement("E4", "E11")
+def test_how_an_extensions_upgrade_ended_and_when_it_is_tried_again_is_said():
+    status = SetStatus(extensions=(("monitor", "1.0.0", "Enabled"),), last_extension_upgrades={"monitor": FAILED})
+
+    body = statuses.write_set(status, a_set(), NOW)
+
+    assert body["extensions"] == [
+        {
+            "name": "monitor",
+            "version": "1.0.0",
+            "automaticUpgrade": "Enabled",
+            "lastUpgrade": {
+                "name": "web-ext-1",
+                "version": "1.1.0",
+                "outcome": "Faulted",
+                "code": "Max",
+                "reason": "2 of 2",
+                "model": "abc",
+                "completedTime": "2026-11-22T12:00:00Z",
+                "retryTime": "2026-11-25T12:00:00Z",
+            },
+        }
+    ]
+
+
+def test_the_last_upgrade_of_an_extension_that_is_gone_is_forgotten():
+    status = SetStatus(extensions=(("agent", "1.0.0", "Enabled"),), last_extension_upgrades={"monitor": FAILED})
+
+    body = statuses.write_set(status, a_set(), NOW)
+
+    assert [e["name"] for e in body["extensions"]] == ["agent"]
+    assert statuses.read_set(body).last_extension_upgrades == {}
+
+
+@pytest.mark.parametrize("last", [None, {}])
+def test_an_extension_without_a_last_upgrade_is_read(last):
+    body = {"extensions": [{"name": "agent", "automaticUpgrade": "NotSupported", "lastUpgrade": last}]}
+
+    found = statuses.read_set(body)
+
+    assert found.extensions == (("agent", "", "NotSupported"),)
+    assert found.last_extension_upgrades == {}

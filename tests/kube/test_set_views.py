@@ -199,6 +199,15 @@ def test_extensions_are_found_by_publisher_and_type():
     view = build(scaleset, revisions=[revision], extensions=[extension])
 
     assert [v.version for v in view.extensions["Contoso/Health"].versions] == ["1.1.0", "1.0.4"]
+    assert not view.extensions["Contoso/Health"].supports_automatic_upgrade
+
+
+@pytest.mark.requirement("E11")
+@pytest.mark.parametrize(("value", "supported"), [(True, True), (False, False), (None, False)])
+def test_whether_an_extension_supports_automatic_upgrade_is_its_publishers_word(value, supported):
+    extension = described(a_published_extension("health", supportsAutomaticUpgrade=value))
+
+    assert catalogues.for_set(extension, "local").supports_automatic_upgrade is supported
 
 
 def test_without_a_model_the_reason_is_told():

@@ -17,10 +17,12 @@ from scalesets.engine.view import (
     Batch,
     BatchOutcome,
     Code,
+    ExtensionTarget,
     Progress,
     Release,
     StartedBy,
     Target,
+    TargetOutcome,
     UpgradeStatus,
     UpgradeType,
 )
@@ -221,3 +223,62 @@ def test_only_our_finalizer_is_taken_off():
 
 def test_approvals_are_cleared():
     assert upgrades.clear_approvals_patch() == [{"op": "add", "path": "/spec/approvedInstances", "value": []}]
+
+
+# -- extensions --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("E6")
+def test_how_each_extension_goes_reads_as_the_api_says():
+    members = dict.fromkeys((0, 5), Release("1.0.0", "abc", (("monitor", "9.5.1"),)))
+    status = UpgradeStatus(
+        Code.ROLLING_FORWARD,
+        Target("abc"),
+        NOW,
+        batches=(Batch(1, "", 0, NOW, members, extension="monitor"),),
+        extensions=(
+            ExtensionTarget("monitor", "9.6.0", "9.5.1", TargetOutcome.RUNNING, successful=2),
+            ExtensionTarget(
+                "agent", "1.1.0", "1.0.0", TargetOutcome.STOPPED, failed=4, error_code="Max", error="too many"
+            ),
+        ),
+    )
+
+    body = write(status, an_upgrade(type="Extension"))
+
+    assert body["batches"][0]["extension"] == "monitor"
+    assert "targetImageReference" not in body
+    assert body["targetExtensions"] == [
+        {
+            "name": "monitor",
+            "from": "9.5.1",
+            "to": "9.6.0",
+            "outcome": "Running",
+            "successfulInstanceCount": 2,
+            "failedInstanceCount": 0,
+        },
+        {
+            "name": "agent",
+            "from": "1.0.0",
+            "to": "1.1.0",
+            "outcome": "Stopped",
+            "successfulInstanceCount": 0,
+            "failedInstanceCount": 4,
+            "error": {"code": "Max", "message": "too many"},
+        },
+    ]
+
+
+@pytest.mark.requirement("E1", "E6")
+def test_a_user_may_name_extensions_even_twice():
+    assert upgrades.read(an_upgrade(type="Extension")).extensions == ()
+    assert upgrades.read(an_upgrade(type="Extension", extensions=["b", "a", "b"])).extensions == ("b", "a")
+
+
+def test_what_other_upgrades_install_is_no_target_with_an_outcome():
+    status = replace(STARTED, target=replace(STARTED.target, extensions=(("monitor", "9.6.0"),)))
+
+    body = write(status)
+
+    assert body["targetExtensions"] == [{"name": "monitor", "to": "9.6.0"}]
+    assert upgrades.read_status(body) == status

@@ -32,6 +32,7 @@ class Origin:
 
     version: str = ""
     model: str = ""
+    extensions: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class Batch:
     failed: frozenset[int]
     rolled_back: frozenset[int]
     outcome: str
+    extension: str = ""
 
     @property
     def running(self) -> bool:
@@ -53,7 +55,8 @@ class Batch:
         return self.outcome in ("", "Running")
 
     def __str__(self) -> str:
-        parts = [f"batch {self.number} in {self.zone or '-'}/{self.domain} of {objects.render(self.members)}"]
+        what = f" ({self.extension})" if self.extension else ""
+        parts = [f"batch {self.number}{what} in {self.zone or '-'}/{self.domain} of {objects.render(self.members)}"]
         parts += [f"failed {objects.render(self.failed)}"] if self.failed else []
         parts += [f"back {objects.render(self.rolled_back)}"] if self.rolled_back else []
         return f"{', '.join(parts)}: {self.outcome or 'Running'}"
@@ -63,7 +66,8 @@ def read_batch(raw: Json) -> Batch:
     """One entry of status.batches."""
     origins: dict[int, Origin] = {}
     for group in raw.get("from") or ():
-        origin = Origin(group.get("imageVersion", ""), group.get("model", ""))
+        extensions = {e["name"]: e.get("version", "") for e in group.get("extensions") or ()}
+        origin = Origin(group.get("imageVersion", ""), group.get("model", ""), extensions)
         origins.update(dict.fromkeys(objects.ordinals(group.get("ordinals", "")), origin))
     return Batch(
         number=int(raw["number"]),
@@ -74,6 +78,7 @@ def read_batch(raw: Json) -> Batch:
         failed=objects.ordinals(raw.get("failed", "")),
         rolled_back=objects.ordinals(raw.get("rolledBack", "")),
         outcome=raw.get("outcome", ""),
+        extension=raw.get("extension", ""),
     )
 
 
@@ -86,7 +91,7 @@ class Instance:
     uid: str = ""
     version: str = ""
     model: str = ""
-    extensions: Json = field(default_factory=dict)
+    extensions: Mapping[str, str] = field(default_factory=dict)  # annotations: versions, and what they came from
     ready: bool = False
     going: bool = False
     ended: bool = False
@@ -98,6 +103,7 @@ class Instance:
     settled: Origin | None = None  # what it ran when it was last Ready for longer than the operator's lag
     claims: Mapping[str, str] = field(default_factory=dict)  # name -> UID
     restarts: Mapping[str, int] = field(default_factory=dict)
+    containers: Mapping[str, str] = field(default_factory=dict)  # name -> container ID
     expected: tuple[str, str] | None = None  # the version that the next pod must have, and why
 
     @property
@@ -124,9 +130,10 @@ class Touched:
     """A member of a running batch: the pod it was found with, and whether that was taken down and isn't back yet."""
 
     base: str
-    extensions: Json
+    extensions: Mapping[str, str]
     restarts: Mapping[str, int]
     down: bool = False
+    former: str = ""  # of an extension that was patched: its container then
 
 
 @dataclass(slots=True)
@@ -167,6 +174,21 @@ class Upgrade:
         """Where it goes; an empty version or model is left as it is."""
         image = (self.status.get("targetImageReference") or {}).get("version", "")
         return Origin(image, self.status.get("targetModel", ""))
+
+    @property
+    def targets(self) -> list[Json]:
+        """The extensions of an Extension upgrade."""
+        return [e for e in self.status.get("targetExtensions") or () if self.type == "Extension"]
+
+    def goals(self, name: str, former: str) -> set[str]:
+        """The versions that it may bring an extension to from this one: newer ones of the same major (E8c)."""
+        fits = {e["to"] for e in self.targets if e["name"] == name and objects.is_of_major(e["to"], former)}
+        return {to for to in fits if objects.is_newer(to, former)}
+
+    def is_behind(self, installed: Mapping[str, str]) -> bool:
+        """Whether an instance with these extensions still has one to be upgraded."""
+        still = {e["name"] for e in self.targets if e.get("outcome", "Pending") in ("Pending", "Running")}
+        return any(self.goals(name, version) for name, version in installed.items() if name in still)
 
     @property
     def platform_os(self) -> bool:

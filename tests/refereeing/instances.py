@@ -6,7 +6,7 @@ from datetime import datetime
 
 from refereeing import objects
 from refereeing.book import Book, Instance, ScaleSet
-from refereeing.objects import EXTENSION, PREFIX, Json, Key
+from refereeing.objects import EXTENSION, PREFIX, Json, Key, installed
 
 
 class Instances:
@@ -50,6 +50,7 @@ class Instances:
         book, meta = self._book, obj["metadata"]
         labels = meta.get("labels") or {}
         version, model = labels.get(f"{PREFIX}image-version", ""), labels.get(f"{PREFIX}model", "")
+        annotations = meta.get("annotations") or {}
         another = instance.uid != meta["uid"]
         was = instance.healthy and not another
         if another:
@@ -59,9 +60,13 @@ class Instances:
             if not instance.counted:
                 instance.created = objects.moment(meta.get("creationTimestamp")) or at
             self._judge_return(state, instance, key, version, model, at)
+            if instance.model == model:
+                self._judge_extensions(state, instance, key, installed(annotations), at)
             self._judge_claims(state, instance, key, obj, at)
             self._judge_labels(state, instance, key, labels, at)
-        elif version != instance.version:
+        else:
+            self._judge_extensions(state, instance, key, installed(annotations), at)
+        if not another and version != instance.version:
             book.say("I3", at, f"{key[1]} was relabelled from {instance.version} to {version}, not recreated", key[1])
         going = "deletionTimestamp" in meta
         if going and not instance.going:
@@ -98,6 +103,28 @@ class Instances:
                 if origin is not None and version in (upgrade.target.version, origin.version):
                     return
         self._book.say("I1", at, f"{key[1]} went from {before.version} to {version} outside any batch", key[1])
+
+    def _judge_extensions(self, state: ScaleSet, instance: Instance, key: Key, versions: Json, at: datetime) -> None:
+        """Extensions are upgraded by batches only; what comes back is as it was."""
+        if not instance.counted or instance.scaled_in or state.going:
+            return
+        before = installed(instance.extensions)
+        for name in sorted(before.keys() & versions.keys()):
+            was, now = before[name], versions[name]
+            if was != now and not self._explains(state, instance.ordinal, name, now):
+                self._book.say("I1", at, f"{key[1]} went from {name} {was} to {now} outside any batch", key[1])
+
+    def _explains(self, state: ScaleSet, ordinal: int, name: str, version: str) -> bool:
+        """Whether a batch brings the instance to the version, or back to it."""
+        for upgrade in self._book.upgrades_of(state.key):
+            for batch in upgrade.batches.values():
+                origin = batch.origins.get(ordinal)
+                if origin is None or batch.extension != name:
+                    continue
+                former = origin.extensions.get(name, "")
+                if version == former or version in upgrade.goals(name, former):
+                    return True
+        return False
 
     def _judge_claims(self, state: ScaleSet, instance: Instance, key: Key, obj: Json, at: datetime) -> None:
         book = self._book
@@ -171,3 +198,4 @@ def _read_status(instance: Instance, status: Json) -> None:
         for part in ("containerStatuses", "initContainerStatuses")
         for c in status.get(part) or ()
     }
+    instance.containers = {c["name"]: c.get("containerID", "") for c in status.get("initContainerStatuses") or ()}

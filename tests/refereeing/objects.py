@@ -30,7 +30,16 @@ def ordinals(text: str) -> frozenset[int]:
 
 def is_newer(version: str, other: str) -> bool:
     """Whether a version comes after another, compared as numbers."""
-    return [int(p) for p in version.split(".")] > [int(p) for p in other.split(".")]
+    return _numbers(version) > _numbers(other)
+
+
+def is_of_major(version: str, other: str) -> bool:
+    """Whether two versions have one major."""
+    return _numbers(version)[:1] == _numbers(other)[:1] != []
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def render(some: Iterable[int]) -> str:
@@ -42,6 +51,12 @@ def render(some: Iterable[int]) -> str:
         else:
             runs.append([ordinal, ordinal])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def installed(annotations: Json) -> dict[str, str]:
+    """The versions of an instance's extensions."""
+    found = {k.removeprefix(EXTENSION): v for k, v in annotations.items() if k.startswith(EXTENSION)}
+    return {name: version for name, version in found.items() if "." not in name}
 
 
 def ordinal_of(name: str, set_name: str) -> int | None:
@@ -82,6 +97,12 @@ def replicas(obj: Json) -> int:
     groups = (obj.get("status") or {}).get("instances") or ()
     known = [o for g in groups for o in ordinals(g.get("ordinals", ""))]
     return max(asked, max(known, default=-1) + 1)
+
+
+def extension_named(obj: Json, name: str) -> tuple[str, str]:
+    """Publisher and type of a set's extension; empty when it has none of the name."""
+    found = next((e for e in obj["spec"].get("extensions") or () if e.get("name") == name), {})
+    return found.get("publisher", ""), found.get("type", "")
 
 
 def cell(obj: Json, ordinal: int) -> tuple[str, int]:
@@ -178,7 +199,7 @@ def objection(image: Json, version: str, region: str, at: datetime) -> str:
     if since is not None and since > at + LAG:
         return f"it is published only at {since}"
     regions = published.get("targetRegions")
-    if spec.get("source") == "Gallery" and regions and region not in regions:
+    if spec.get("source") != "Platform" and regions and region not in regions:
         return f"it is not for {region}"
     seen = next((v for v in (image.get("status") or {}).get("versions") or () if v["version"] == version), {})
     state = next((r.get("state") for r in seen.get("regions") or () if r.get("name") == region), "Available")

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from refereeing import objects
 from refereeing.book import FINAL, Batch, Book, Instance, Origin, Past, ScaleSet, Touched, Upgrade, read_batch
-from refereeing.objects import LAG, PLATFORM_PERCENT, Json, Key, render
+from refereeing.objects import EXTENSION, LAG, PLATFORM_PERCENT, Json, Key, render
 
 
 class Upgrades:
@@ -17,17 +17,27 @@ class Upgrades:
         self._book = book
         self._catalog_namespace = catalog_namespace
         self._images: dict[Key, Past] = {}
+        self._extensions: dict[Key, Past] = {}
 
     # -- events --------------------------------------------------------------------------------------------------------
 
     def see_image(self, event: str, key: Key, obj: Json, at: datetime, *, told: bool) -> None:
         """One event of a GalleryImage."""
-        past = self._images.setdefault(key, Past())
+        self._see_versions(self._images, f"image {key[1]}", event, key, obj, at, told=told)
+
+    def see_extension(self, event: str, key: Key, obj: Json, at: datetime, *, told: bool) -> None:
+        """One event of an Extension."""
+        self._see_versions(self._extensions, f"extension {key[1]}", event, key, obj, at, told=told)
+
+    def _see_versions(
+        self, known: dict[Key, Past], what: str, event: str, key: Key, obj: Json, at: datetime, *, told: bool
+    ) -> None:
+        past = known.setdefault(key, Past())
         before = objects.version_words(past.now) if past.now else []
         past.add(at, {} if event == "DELETED" else obj)
         for words in objects.version_words(past.now):
             if words not in before and told:
-                self._book.tell(at, f"image {key[1]}: {words}")
+                self._book.tell(at, f"{what}: {words}")
 
     def see_upgrade(self, event: str, key: Key, obj: Json, at: datetime, *, judged: bool) -> None:
         """One event of a RollingUpgrade. What led to an object that isn't ``judged`` wasn't seen."""
@@ -95,14 +105,18 @@ class Upgrades:
         if ("Pod", upgrade.namespace, pod) not in self._book.excused:
             if instance.uid != touched.base:
                 self._book.say("I3", at, f"{upgrade.name}: {pod} got another pod in an extension upgrade", pod)
-            named = {e.get("name") for e in upgrade.status.get("targetExtensions") or ()}
-            grown = [c for c, n in instance.restarts.items() if c not in named and n > touched.restarts.get(c, n)]
+            own = _own_containers(upgrade, instance.ordinal)
+            grown = [c for c, n in instance.restarts.items() if c not in own and n > touched.restarts.get(c, n)]
             if grown:
                 self._book.say("I3", at, f"{upgrade.name}: containers {', '.join(grown)} of {pod} restarted", pod)
         touched.base, touched.restarts = instance.uid, instance.restarts
+        batch = upgrade.running_batch
+        name = batch.extension if batch is not None else ""
         if instance.extensions != touched.extensions:
             touched.extensions, touched.down = instance.extensions, True
-        elif touched.down and instance.healthy:
+            waits = f"{EXTENSION}{name}.before" in instance.extensions  # else its container never gave way
+            touched.former = instance.containers.get(name, "") if waits else ""
+        elif touched.down and instance.healthy and instance.containers.get(name, "") != touched.former:
             touched.down = False
 
     # -- a batch is written --------------------------------------------------------------------------------------------
@@ -202,6 +216,9 @@ class Upgrades:
             self._book.say("I4", at, f"{words} ({render(sick)}), limit {limit}%", upgrade.name)
 
     def _judge_target(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime) -> None:
+        if upgrade.type == "Extension":
+            self._judge_extension_target(upgrade, state, batch, at)
+            return
         reference = upgrade.status.get("targetImageReference") or {}
         version = reference.get("version", "")
         named = [s["spec"]["imageReference"].get("version") for s in state.past.within(at)]
@@ -214,6 +231,38 @@ class Upgrades:
             if not why:
                 return
         self._book.say("I8", at, f"{upgrade.name}: batch {batch.number} goes to {version}, but {why}", upgrade.name)
+
+    def _judge_extension_target(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime) -> None:
+        """Every member goes to a newer version of the major that it has, and that version may be used (E8b, E8c)."""
+        name, goals = batch.extension, set()
+        for ordinal in sorted(batch.members):
+            former = batch.origins.get(ordinal, Origin()).extensions.get(name, "")
+            if not (found := upgrade.goals(name, former)):
+                words = f"{upgrade.name}: batch {batch.number} has {ordinal}, whose {name} {former} has nowhere to go"
+                self._book.say("I8", at, words, upgrade.name)
+            goals |= found
+        for version in sorted(goals):
+            why = self._objection_to_extension(state, name, version, at)
+            if why:
+                words = f"{upgrade.name}: batch {batch.number} goes to {name} {version}, but {why}"
+                self._book.say("I8", at, words, upgrade.name)
+
+    def _objection_to_extension(self, state: ScaleSet, name: str, version: str, at: datetime) -> str:
+        why = "its Extension is not known"
+        for spec in state.past.within(at):
+            wanted = objects.extension_named(spec, name)
+            for where in dict.fromkeys((state.key[0], self._catalog_namespace)):
+                published = [p for (home, _), p in self._extensions.items() if home == where and p.last_known]
+                published.sort(key=lambda p: str(p.last_known["metadata"].get("creationTimestamp") or ""))
+                fits = (p for p in published if _product(p.last_known) == wanted)
+                if (past := next(fits, None)) is None:
+                    continue
+                for obj in past.within(at):
+                    why = objects.objection(obj, version, objects.location(state.obj), at)
+                    if not why:
+                        return ""
+                break
+        return why
 
     def _find_images(self, namespace: str, reference: Json) -> Iterator[Past]:
         """The images that the reference may mean, best first: own namespace, then the catalogue's; the oldest wins."""
@@ -275,7 +324,9 @@ class Upgrades:
                 continue  # mode Automatic replaces it by what may be the target
             if upgrade.type == "Model" and instance.model == upgrade.target.model:
                 continue
-            if upgrade.type != "Model" and not objects.is_newer(upgrade.target.version, instance.version):
+            if upgrade.type == "OSImage" and not objects.is_newer(upgrade.target.version, instance.version):
+                continue
+            if upgrade.type == "Extension" and not upgrade.is_behind(objects.installed(instance.extensions)):
                 continue
             left.append(ordinal)
         if left:
@@ -284,6 +335,9 @@ class Upgrades:
     def _judge_end(self, upgrade: Upgrade, state: ScaleSet, at: datetime) -> None:
         """Every touched instance that still exists is on the target, or where it was put back (I5)."""
         self._judge_roll_backs(upgrade, at)
+        if upgrade.type == "Extension":
+            self._judge_extensions_end(upgrade, state, at)
+            return
         scope = objects.ordinals(upgrade.status.get("scope", ""))  # without those that were scaled in
         last = {o: b for _, b in sorted(upgrade.batches.items()) for o in b.members & scope}
         back = frozenset().union(*(b.rolled_back for b in upgrade.batches.values()))
@@ -310,6 +364,24 @@ class Upgrades:
                 words = f"{name} ended on {instance.version} (model {instance.model}), but {why}"
                 self._book.say("I5", at, words, name)
 
+    def _judge_extensions_end(self, upgrade: Upgrade, state: ScaleSet, at: datetime) -> None:
+        """Each extension of a touched instance is on its target, or where it was put back (I5)."""
+        scope = objects.ordinals(upgrade.status.get("scope", ""))
+        for _, batch in sorted(upgrade.batches.items()):
+            for ordinal in sorted(batch.members & scope):
+                instance = state.instances.get(ordinal)
+                if instance is None or not instance.uid or instance.going or instance.ended:
+                    continue
+                former = batch.origins.get(ordinal, Origin()).extensions.get(batch.extension, "")
+                stays = ordinal in batch.rolled_back or (batch.number, ordinal) in upgrade.stuck
+                wanted = {former} if stays else upgrade.goals(batch.extension, former)
+                found = objects.installed(instance.extensions).get(batch.extension, "")
+                if found not in wanted:
+                    name, versions = f"{upgrade.set_name}-{ordinal}", " or ".join(sorted(wanted))
+                    how = "put it back to" if stays else "brought it to"
+                    words = f"{name} ended on {batch.extension} {found}, but {upgrade.name} {how} {versions}"
+                    self._book.say("I5", at, words, name)
+
     def _loses_data(self, upgrade: Upgrade, instance: Instance) -> bool:
         """Whether a claim of it is being deleted: it must not be taken down, wherever it belongs."""
         claims = [self._book.claims.get((upgrade.namespace, name), {}) for name in instance.claims]
@@ -326,6 +398,19 @@ class Upgrades:
         if upgrade.type == "OSImage" and not allowed and back:
             words = f"{upgrade.name}: {render(back)} were put back, although this upgrade has no roll-back"
             self._book.say("I5", at, words, upgrade.name)
+
+
+def _own_containers(upgrade: Upgrade, ordinal: int) -> set[str]:
+    """What an extension upgrade may start anew on an instance: the container at work, and those that failed."""
+    return {
+        batch.extension
+        for batch in upgrade.batches.values()
+        if ordinal in batch.members and (batch.running or ordinal in batch.failed)
+    }
+
+
+def _product(extension: Json) -> tuple[str, str]:
+    return extension["spec"].get("publisher", ""), extension["spec"].get("type", "")
 
 
 def _difference(before: Json, after: Json) -> str:

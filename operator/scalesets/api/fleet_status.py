@@ -54,6 +54,8 @@ class LastExtensionUpgrade(Model):
     """The same in words: what failed."""
     completed_time: Time
     """When it ended."""
+    model: Word = ""
+    """The model that it ran with."""
     retry_time: Time | None = None
     """When it is tried again by itself; unset when it is not."""
 

@@ -39,6 +39,8 @@ ENABLED, DISABLED, NOT_SUPPORTED = "Enabled", "Disabled", "NotSupported"
 CANCELLED_BY_USER = "CancelledByUser"
 OPTED_OUT = "OptedOut"
 TARGET_WITHDRAWN = "TargetWithdrawn"
+INSTANCES_FAILED = "InstancesFailed"
+"""Some instances failed, within the limit: the extension is tried on them again after a while (E4)."""
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------
@@ -165,10 +167,23 @@ def reviewed(
         counted = _counted(status, target)
         if counted.outcome.open:
             if stop := _stop(status, target.name, census, policy):
-                counted = replace(counted, outcome=TargetOutcome.STOPPED, error_code=stop.code, error=stop.message)
+                error = f"{stop.message}; {counted.error}" if counted.error else stop.message
+                counted = replace(counted, outcome=TargetOutcome.STOPPED, error_code=stop.code, error=error)
             elif reason := _drop_reason(view, upgrade, target, now):
                 counted = replace(counted, outcome=TargetOutcome.DROPPED, error_code=reason[0], error=reason[1])
         after.append(counted)
+    return replace(status, extensions=tuple(after))
+
+
+def noted(status: UpgradeStatus, batch: Batch, some: Ordinals, failure: str) -> UpgradeStatus:
+    """The status with why these instances failed by the batch's extension, as the first of them told (O21)."""
+    if not failure:
+        return status
+    after = []
+    for target in status.extensions:
+        theirs = any(goal((target,), batch.extension, batch.members[o]) for o in some)
+        new = theirs and target.outcome.open and not target.error
+        after.append(replace(target, error_code=INSTANCES_FAILED, error=failure) if new else target)
     return replace(status, extensions=tuple(after))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scalesets.engine import checks, scopes
+from scalesets.engine import checks, extensions, scopes
 from scalesets.engine.decision import DeleteUpgrade
 from scalesets.engine.view import (
     Code,
@@ -30,9 +30,6 @@ KEPT_FOR = timedelta(days=61)
 
 SHORTEST_RETRY = timedelta(minutes=1)
 LONGEST_RETRY = timedelta(hours=1)
-
-INSTANCES_FAILED = "InstancesFailed"
-"""Some instances failed, within the limit: the extension is tried on them again after a while (E4)."""
 
 _MAX_FAULTED_VERSIONS = 20
 
@@ -76,7 +73,7 @@ def _of_extensions(stored: SetStatus, status: UpgradeStatus, last: LastUpgrade) 
             continue
         fresh.add(target.name)
         failed = target.outcome in (TargetOutcome.FAILED, TargetOutcome.STOPPED)
-        code = target.error_code or (INSTANCES_FAILED if failed else last.code)
+        code = target.error_code or (extensions.INSTANCES_FAILED if failed else last.code)
         reason = target.error or (f"{target.failed} instances failed" if failed else last.reason)
         succeeded = target.outcome is TargetOutcome.SUCCEEDED
         outcome = Code.FAULTED if failed else Code.COMPLETED if succeeded else last.outcome

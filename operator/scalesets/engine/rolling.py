@@ -99,7 +99,10 @@ def _work(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census
     if work.batch.outcome is BatchOutcome.RUNNING:
         after = _with_batch(status, work.batch, Code.ROLLING_BACK)
         after = replace(after, last_action="RollBack", last_action_time=now)
-        told = words.putting_back(view, upgrade, work.batch.rolled_back - status.batches[-1].rolled_back)
+        back = work.batch.rolled_back - status.batches[-1].rolled_back
+        told = words.putting_back(view, upgrade, back)
+        if work.batch.extension:
+            after = extensions.noted(after, work.batch, back, words.failure(view, back))
         return replace(so_far, status=after, events=(told,))
     after = _with_batch(status, work.batch, status.code if status.error_code else Code.ROLLING_FORWARD)
     after = replace(after, roll_back_error=words.roll_back_error(view, work.batch) or status.roll_back_error)

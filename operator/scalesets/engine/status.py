@@ -123,7 +123,7 @@ def _image_version(base: SetStatus, census: Census, upgrade: Upgrade | None) -> 
 
 def _extensions(view: SetView, census: Census) -> tuple[tuple[str, str, str], ...]:
     if view.model is None:
-        return ()
+        return view.status.extensions  # with them goes how their last upgrades ended
     installed: dict[str, str] = {}
     for release, _ in census.running:
         for name, version in release.extensions:

@@ -32,7 +32,8 @@ def waits_for_approval(upgrade: Upgrade, status: UpgradeStatus) -> Event:
 
 def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch, scope: Ordinals) -> Event:
     """A batch is over: who is where, of those that weren't scaled in meanwhile."""
-    where = f"zone {batch.zone}, " if batch.zone else ""
+    where = f"extension {batch.extension}, " if batch.extension else ""
+    where += f"zone {batch.zone}, " if batch.zone else ""
     text = f"{upgrade.name}: batch {batch.number} ({where}update domain {batch.update_domain}) "
     parts = [
         (frozenset(batch.members) - batch.failed, "upgraded"),
@@ -47,7 +48,16 @@ def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch, scope: Ordinals)
 
 def putting_back(view: SetView, upgrade: Upgrade, some: Ordinals) -> Event:
     """Instances failed and go back."""
-    return Event("RollingBack", f"{upgrade.name}: putting back {instances(view, some)}", warning=True)
+    why = failure(view, some)
+    words = f"{upgrade.name}: putting back {instances(view, some)}" + (f"; {why}" if why else "")
+    return Event("RollingBack", words, warning=True)
+
+
+def failure(view: SetView, some: Collection[int]) -> str:
+    """What the first of these instances says of why it failed, such as the Secret that it misses."""
+    known = (view.instances.get(o) for o in sorted(some))
+    found = next((i for i in known if i is not None and i.failure), None)
+    return f"{view.instance_name(found.ordinal)}: {found.failure}" if found is not None else ""
 
 
 def ended(upgrade: Upgrade, status: UpgradeStatus) -> Event:

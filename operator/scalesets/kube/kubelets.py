@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from scalesets.engine import extensions
@@ -34,8 +34,9 @@ _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 class Kubelets:
     """What is known of the nodes' kubelets, for all sets."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
+        self._clock = clock
         self._old: frozenset[str] = frozenset()
         self._stale_at = float("-inf")
         self._said = False
@@ -44,7 +45,7 @@ class Kubelets:
     @property
     def fresh_for(self) -> float:
         """For how many seconds what is known still holds."""
-        return max(0.0, self._stale_at - time.monotonic())
+        return max(0.0, self._stale_at - self._clock())
 
     async def learn(self) -> str:
         """List the nodes, unless another set just did. What is to be said about it, once: that they may not be read."""
@@ -70,7 +71,7 @@ class Kubelets:
                 )
         else:
             self._old = frozenset(old)
-        self._stale_at = time.monotonic() + wait
+        self._stale_at = self._clock() + wait
         return words
 
     def unpatchable(self, instances: Mapping[int, Instance]) -> Ordinals:
