@@ -190,7 +190,7 @@ def test_a_machines_upgrade_is_started_shown_and_cancelled(site: Site) -> None:
     assert site.upgrades()[0]["spec"]["cancel"] is True
 
 
-@pytest.mark.requirement("E5c")
+@pytest.mark.requirement("E11")
 def test_an_availability_set_shows_the_extensions_of_its_machines(site: Site) -> None:
     site.kubectl(
         "create",
