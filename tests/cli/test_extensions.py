@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from cli.scenes import (
     an_upgrade,
     before,
 )
+from engine.world import FIRST_MODEL, MINUTE, World
 from scalesets.cli.render import explain as explain_drawing
 from scalesets.cli.render import extensions as drawing
 from scalesets.cli.render import history as history_drawing
@@ -33,7 +35,7 @@ from scalesets.cli.views import explain, extensions, history, instances, plan, s
 from scalesets.cli.views.extensions import ExtensionView
 from scalesets.cli.views.findings import Finding, Weight
 from scalesets.cli.views.instances import Standing
-from scalesets.engine.view import StartedBy, UpgradeType
+from scalesets.engine.view import ModelExtension, OSUpgradePolicy, StartedBy, UpgradeType
 
 FAILED = "2 of 2 upgraded instances became unhealthy, more than maxUnhealthyUpgradedInstancePercent=20 allows"
 STOPPED = "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade"
@@ -410,3 +412,33 @@ def test_in_manual_mode_instances_must_be_on_the_model_first() -> None:
     found = findings(around(scene, MONITOR, old_model=old))
 
     assert "update-instances web --all" in found["NotOnLatestModel"].cure
+
+
+# -- plan and engine ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("E2", "E6")
+@pytest.mark.parametrize("begun", [0, 1, 2, 5])
+def test_what_is_planned_is_what_is_done(begun: int) -> None:
+    """Also from the middle, where one of the two may have been at work on the cell last."""
+    parts = [ModelExtension(name, f"acme/{name}", "1.0", enable_automatic_upgrade=True) for name in ("one", "two")]
+    world = World(replicas=13, model=replace(FIRST_MODEL, extensions=tuple(parts)), os_policy=OSUpgradePolicy())
+    world.publish("1.0.0")
+    for extension in parts:
+        world.publish_extension(extension.key, "1.0.0")
+    world.run(MINUTE)
+    for extension in parts:
+        world.publish_extension(extension.key, "1.1.0")
+
+    if begun:
+        world.run(until=lambda w: any(u.status and len(u.status.batches) == begun for u in w.upgrades.values()))
+        planned = plan.running(world.view(), world.now)
+    else:
+        planned = plan.hypothetical(world.view(), UpgradeType.EXTENSION, StartedBy.PLATFORM, world.now)
+    world.run()
+
+    assert planned is not None
+    done = world.status_of("", UpgradeType.EXTENSION).batches[begun:]
+    assert [(b.number, b.extension, b.instances) for b in planned.batches] == [
+        (b.number, b.extension, tuple(world.view().instance_name(o) for o in sorted(b.members))) for b in done
+    ]

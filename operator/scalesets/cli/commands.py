@@ -56,4 +56,4 @@ def common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
-    """Scale sets of pods with automatic OS image upgrades: look at them, steer their upgrades, run the operator."""
+    """Scale sets of pods with automatic OS image and extension upgrades: look at them, steer them, run the operator."""

@@ -35,7 +35,7 @@ def extensions(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="[NAME]",
+            metavar="NAME",
             help="A scale set, or a machine or availability set: vm/NAME, avset/NAME; default: what is published.",
             autocompletion=completion.fleets,
             callback=options.fleet_name_or_none,
