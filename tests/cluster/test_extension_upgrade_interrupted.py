@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime
 
 import pytest
 from builders import PATIENT, a_followed_extension, a_set, an_image, follows
@@ -91,7 +92,8 @@ async def test_a_failed_one_is_tried_again_after_the_interval(own_operators: Ope
     assert last["code"].startswith("MaxUnhealthyUpgraded")
     scene.heal()
     again = await scene.until_ended(count=2)
-    assert again["status"]["runningStatus"]["startTime"] >= last["retryTime"]
+    started = datetime.fromisoformat(again["status"]["runningStatus"]["startTime"])
+    assert started >= datetime.fromisoformat(last["retryTime"])
     assert (code(again), progress(again)) == ("Completed", (3, 0, 0, 0))
     assert all(map(is_ready, scene.pods().values()))
 

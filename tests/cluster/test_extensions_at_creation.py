@@ -5,17 +5,11 @@ from __future__ import annotations
 import pytest
 from builders import a_set, an_extension, an_image, uses
 from operators import Operator
-from scene import Body, Scene, code, image_of, progress
+from scene import Body, Scene, code, image_of, installed, progress
 
 
 def init_containers(pod: Body) -> list[str]:
     return [c["name"] for c in pod["spec"].get("initContainers", ())]
-
-
-def installed(pod: Body) -> dict[str, str]:
-    prefix = "extension.scalesets.dev/"
-    annotations = pod["metadata"].get("annotations", {})
-    return {k.removeprefix(prefix): v for k, v in annotations.items() if k.startswith(prefix)}
 
 
 @pytest.mark.requirement("O6", "O7")

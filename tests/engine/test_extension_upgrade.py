@@ -387,3 +387,13 @@ def test_what_is_installed_is_still_said_while_the_model_is_not_known() -> None:
     (write,) = (w for w in decision.writes if isinstance(w, WriteSetStatus))
     assert write.status.extensions == before.extensions
     assert write.status.last_extension_upgrades == before.last_extension_upgrades
+
+
+@pytest.mark.requirement("E11")
+def test_while_instances_differ_the_lowest_version_is_said() -> None:
+    world = a_set(MONITOR, replicas=5)
+    world.publish_extension("acme/monitor", "1.1.0").run(until=batch(3))
+    assert set(installed(world).values()) == {"1.0.0", "1.1.0"}
+    assert world.status.extensions == (("monitor", "1.0.0", "Enabled"),)
+    world.run()
+    assert world.status.extensions == (("monitor", "1.1.0", "Enabled"),)

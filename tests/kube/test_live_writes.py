@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from scalesets.kube.client import Cluster, Outcome, Refusal, connect
+from scalesets.engine.decision import PatchExtension
+from scalesets.kube.client import STRATEGIC_PATCH, Cluster, Outcome, Refusal, connect
 from scalesets.kube.kinds import CLAIMS, CONFIG_MAPS, LEASES, NODES, PODS, SCALE_SETS, SECRETS, UPGRADES, Kind
-from scalesets.kube.pods import label_patch
+from scalesets.kube.pods import extension_patch, label_patch
 from scalesets.kube.stats import Stats
 from scalesets.kube.upgrades import release_patch
 from scalesets.local.controlplane import ControlPlane
@@ -96,6 +97,38 @@ async def test_a_pod_of_another_uid_is_neither_deleted_nor_patched(operator: Clu
     assert now["uid"] == pod["metadata"]["uid"]
     assert "deletionTimestamp" not in now
     assert "labels" not in now
+
+
+@pytest.mark.requirement("E9")
+async def test_an_extension_of_a_running_pod_is_patched_by_uid_and_nothing_else_changes(
+    operator: Cluster, namespace: str
+) -> None:
+    body = a_pod()
+    sidecars = [
+        {"name": n, "image": f"registry.example/{n}:1", "restartPolicy": "Always"} for n in ("agent", "monitor")
+    ]
+    body["spec"]["initContainers"] = sidecars
+    pod = await operator.create(PODS, namespace, body)
+    other = extension_patch(PatchExtension(0, str(uuid.uuid4()), "monitor", "2", "id"), "registry.example/monitor:2")
+    refusal = await refused(operator.patch(PODS, namespace, "web-0", other, how=STRATEGIC_PATCH))
+    assert refusal in (Outcome.CONFLICT, Outcome.INVALID)
+
+    wanted = extension_patch(
+        PatchExtension(0, pod["metadata"]["uid"], "monitor", "2", "id"), "registry.example/monitor:2"
+    )
+    patched = await operator.patch(PODS, namespace, "web-0", wanted, how=STRATEGIC_PATCH)
+    before = {c["name"]: c for c in pod["spec"]["initContainers"]}
+    after = {c["name"]: c for c in patched["spec"]["initContainers"]}
+    assert list(after) == list(before), "their order is kept"
+    assert after == {**before, "monitor": {**before["monitor"], "image": "registry.example/monitor:2"}}
+    noted = {"extension.scalesets.dev/monitor": "2", "extension.scalesets.dev/monitor.before": "id"}
+    assert patched["metadata"]["annotations"] == noted
+    again = extension_patch(PatchExtension(0, pod["metadata"]["uid"], "monitor", "1", ""), "registry.example/monitor:1")
+    patched = await operator.patch(PODS, namespace, "web-0", again, how=STRATEGIC_PATCH)
+    assert patched["metadata"]["annotations"] == {"extension.scalesets.dev/monitor": "1"}
+
+    unknown = extension_patch(PatchExtension(0, pod["metadata"]["uid"], "nobody", "1", ""), "registry.example/nobody:1")
+    assert await refused(operator.patch(PODS, namespace, "web-0", unknown, how=STRATEGIC_PATCH)) is Outcome.INVALID
 
 
 async def test_the_answer_of_a_write_carries_what_the_cache_needs(operator: Cluster, namespace: str) -> None:

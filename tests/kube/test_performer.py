@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import kube_objects as objects
+import orjson
 import pytest
 from aiohttp import web
 from faulty_server import json, serving, status_object
@@ -34,6 +35,7 @@ class Scene:
     def __init__(self) -> None:
         self.scale_set = objects.a_set(replicas=1)
         self.asked: list[str] = []
+        self.sent: list[Any] = []
         self.answers: dict[str, Any] = {f"GET {SET_PATH}": self.scale_set}  # an object, or a refusal's parts
         self.looks: list[float] = []
         self.retry_after = ""
@@ -43,6 +45,8 @@ class Scene:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         what = f"{request.method} {request.path}"
         self.asked.append(what)
+        if request.method == "PATCH":
+            self.sent.append(orjson.loads(await request.read()))
         found = self.answers.get(what)
         if found is None:
             return status_object(404, "NotFound", "not found")
@@ -536,10 +540,24 @@ async def test_a_put_back_finds_the_image_of_a_version_that_is_published_no_more
     it, performer = scene
     seen = [{"version": "1.0.0", "image": "registry/ext/monitor:former", "firstSeenTime": objects.at(-60)}]
     context, pod = with_an_extension(it, "1.1.0", versions=seen)
-    assert context.extension_image(a_patch(pod, "1.0.0")) == ("registry/ext/monitor:former", "")
     it.answers[f"PATCH {POD_PATH}"] = pod
     await performer.perform(context, a_patch(pod, "1.0.0"))
     assert it.asked == [f"PATCH {POD_PATH}"]
+    assert it.sent[0]["spec"] == {"initContainers": [{"name": "monitor", "image": "registry/ext/monitor:former"}]}
+
+
+async def test_one_image_under_two_numbers_starts_nothing_anew(scene: tuple[Scene, Performer]) -> None:
+    """Waiting for another container would be in vain."""
+    it, performer = scene
+    one = [
+        {"version": v, "image": "registry/ext/monitor:one", "firstSeenTime": objects.at(-60)}
+        for v in ("1.0.0", "1.1.0")
+    ]
+    context, pod = with_an_extension(it, "1.0.0", "1.1.0", versions=one)
+    it.answers[f"PATCH {POD_PATH}"] = pod
+    await performer.perform(context, a_patch(pod))
+    annotations = it.sent[0]["metadata"]["annotations"]
+    assert annotations == {"extension.scalesets.dev/monitor": "1.1.0", "extension.scalesets.dev/monitor.before": None}
 
 
 async def test_a_version_without_an_image_is_said_and_nothing_is_patched(scene: tuple[Scene, Performer]) -> None:

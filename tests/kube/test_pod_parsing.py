@@ -382,3 +382,15 @@ def test_an_extension_is_patched_by_one_write():
     }
     nothing = pods.extension_patch(PatchExtension(3, "pod-3", "monitor", "1.1.0", ""), "i")
     assert nothing["metadata"]["annotations"]["extension.scalesets.dev/monitor.before"] is None
+
+
+@pytest.mark.requirement("O15", "O21")
+def test_the_secret_that_a_patched_extension_misses_is_said():
+    message = 'secret "keys" not found'
+    state = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
+    broken = a_container("monitor", started=False, ready=False, state=state)
+    noted = {"extension.scalesets.dev/monitor": "1.1.0"}
+    found = instance(a_pod(annotations=noted, status=running(ready=False, initContainerStatuses=[broken])))
+
+    assert found.failure == 'CreateContainerConfigError: container monitor: secret "keys" not found'
+    assert found.failed_to_start == NOW

@@ -127,7 +127,7 @@ def _extensions(view: SetView, census: Census) -> tuple[tuple[str, str, str], ..
     installed: dict[str, str] = {}
     for release, _ in census.running:
         for name, version in release.extensions:
-            if name not in installed or versions.is_newer(version, installed[name]):
+            if name not in installed or versions.is_newer(installed[name], version):
                 installed[name] = version
     return tuple(
         (e.name, installed.get(e.name, ""), extensions.automatic_upgrade(view, e)) for e in view.model.extensions

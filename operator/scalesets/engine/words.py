@@ -43,6 +43,8 @@ def batch_judged(view: SetView, upgrade: Upgrade, batch: Batch, scope: Ordinals)
     ]
     reason = "BatchSucceeded" if batch.outcome is BatchOutcome.SUCCEEDED else "BatchFailed"
     told = "; ".join(f"{instances(view, some & scope)} {how}" for some, how in parts if some & scope)
+    if why := failure(view, batch.failed & scope):
+        told += f"; {why}"
     return Event(reason, text + (told or "has nobody left"), warning=bool(batch.failed))
 
 

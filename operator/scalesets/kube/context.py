@@ -51,11 +51,14 @@ class Context:
             self._images[release] = found
         return found
 
-    def extension_image(self, action: PatchExtension) -> tuple[str, str]:
-        """The image that an instance's extension is patched to; else an empty one, and what is missing in words."""
+    def extension_images(self, action: PatchExtension) -> tuple[str, str, str]:
+        """The image that an instance's extension has, that which it is patched to, and what is missing in words."""
         instance = self.view.instances.get(action.ordinal)
-        model = self.view.models.get(instance.release.model) if instance is not None else None
-        return catalogues.extension_image(self.seen, model or self.view.model, action.name, action.version)
+        release = instance.release if instance is not None else None
+        model = (self.view.models.get(release.model) if release is not None else None) or self.view.model
+        installed = dict(release.extensions).get(action.name, "") if release is not None else ""
+        former, _ = catalogues.extension_image(self.seen, model, action.name, installed)
+        return former, *catalogues.extension_image(self.seen, model, action.name, action.version)
 
     def template(self, model: str) -> Template:
         """The pod template of a model. Kept over decisions: its skeletons are what makes an instance cheap."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
@@ -171,7 +172,9 @@ class Performer:
         return await is_still_there(self._cluster, self._world.pods.store, PODS, key, uid)
 
     async def _patch_extension(self, context: Context, action: PatchExtension) -> None:
-        image, problem = context.extension_image(action)
+        former, image, problem = context.extension_images(action)
+        if image == former:  # under another number: nothing is started anew, so nothing is to be waited for
+            action = replace(action, before="")
         if problem:
             self._trouble(context, TroubleKind.IMAGE_MISSING, problem, action.ordinal)
             return
