@@ -175,8 +175,21 @@ def a_claim(ordinal: int, *, set_uid: str = "set-uid") -> objects.Obj:
     return objects.stored({"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": {}}, uid=f"claim-{ordinal}")
 
 
+def that_deletes_claims(it: Scene, **fields: Any) -> None:
+    """The set, as the cache and the server have it, deletes the claims of those that are scaled in."""
+    metadata = {**it.scale_set["metadata"], "resourceVersion": "999998"}
+    retention = {"whenScaled": "Delete", "whenDeleted": "Retain"}
+    it.scale_set = {
+        **it.scale_set,
+        "metadata": metadata,
+        "spec": {**it.scale_set["spec"], "persistentVolumeClaimRetentionPolicy": retention, **fields},
+    }
+    it.answers[f"GET {SET_PATH}"] = it.scale_set
+
+
 async def test_a_conflict_hides_no_claim_that_lives_on(scene: tuple[Scene, Performer]) -> None:
     it, performer = scene
+    that_deletes_claims(it)
     claim = a_claim(5)
     it.world.claims.store.put(claim)
     path = f"{CLAIMS_PATH}/data-web-5"
@@ -473,10 +486,25 @@ async def test_no_claim_is_made_for_a_set_that_is_gone(scene: tuple[Scene, Perfo
 
 async def test_a_claim_that_is_gone_already_needs_no_delete(scene: tuple[Scene, Performer]) -> None:
     it, performer = scene
+    that_deletes_claims(it)
     it.world.claims.store.put(a_claim(5))
     await performer.perform(it.context(), DeleteClaims(5))
     assert not it.context().view.spare_claims
     assert not it.troubles()
+
+
+@pytest.mark.parametrize("now", [{"replicas": 6}, {"persistentVolumeClaimRetentionPolicy": {"whenScaled": "Retain"}}])
+async def test_no_claim_is_deleted_that_is_wanted_again(scene: tuple[Scene, Performer], now: dict[str, Any]) -> None:
+    """The set was scaled out again, or keeps its claims, since the decision was made."""
+    it, performer = scene
+    that_deletes_claims(it)
+    it.world.claims.store.put(a_claim(5))
+    context = it.context()
+    metadata = {**it.scale_set["metadata"], "resourceVersion": "999999"}
+    it.answers[f"GET {SET_PATH}"] = {**it.scale_set, "metadata": metadata, "spec": {**it.scale_set["spec"], **now}}
+    await performer.perform(context, DeleteClaims(5))
+    assert it.asked == [f"GET {SET_PATH}"]
+    assert it.world.sets.get(KEY)["metadata"]["resourceVersion"] == "999999"
 
 
 async def test_nothing_is_sent_once_another_leads(scene: tuple[Scene, Performer]) -> None:

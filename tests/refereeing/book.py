@@ -96,6 +96,7 @@ class Instance:
     going: bool = False
     ended: bool = False
     protected_since: datetime | None = None  # by the pod's annotation
+    automatic: bool = False  # its pod went while mode Automatic replaced what wasn't on the model
     scaled_in: bool = False  # its next pod is a new instance
     counted: bool = False  # it was Ready once: it belongs to the set, and comes back as what it was
     ready_since: datetime | None = None

@@ -40,6 +40,7 @@ class Instances:
 
     def _is_gone(self, state: ScaleSet, instance: Instance, key: Key, at: datetime) -> None:
         was = instance.healthy
+        instance.automatic = instance.automatic or _is_automatic(state, at)
         instance.uid, instance.ready, instance.going, instance.ended = "", False, False, False
         instance.note_health(at, was=was)
         self._book.tell(at, f"pod {key[1]} is gone")
@@ -69,7 +70,10 @@ class Instances:
         if not another and version != instance.version:
             book.say("I3", at, f"{key[1]} was relabelled from {instance.version} to {version}, not recreated", key[1])
         going = "deletionTimestamp" in meta
+        if another:
+            instance.automatic = False
         if going and not instance.going:
+            instance.automatic = _is_automatic(state, at)
             book.tell(at, f"pod {key[1]} on {version} is being deleted")
         instance.uid, instance.version, instance.model, instance.going = meta["uid"], version, model, going
         annotations = meta.get("annotations") or {}
@@ -87,7 +91,7 @@ class Instances:
         self, state: ScaleSet, instance: Instance, key: Key, version: str, model: str, at: datetime
     ) -> None:
         """A pod of the name comes: is it what the instance was, or what an upgrade brings it to?"""
-        replaced = instance.model != model and any(objects.mode(s) == "Automatic" for s in state.past.within(at, 5))
+        replaced = instance.model != model and (instance.automatic or _is_automatic(state, at))
         if instance.expected is not None:
             wanted, why = instance.expected
             instance.expected = None
@@ -181,6 +185,10 @@ class Instances:
             book.say("I3", at, f"claim {key[1]} is deleted although it is to be kept", key[1])
         elif instance is not None and instance.uid:
             book.say("I3", at, f"claim {key[1]} is deleted before its pod is gone", key[1])
+
+
+def _is_automatic(state: ScaleSet, at: datetime) -> bool:
+    return any(objects.mode(s) == "Automatic" for s in state.past.within(at, 5))
 
 
 def _is_of(set_name: str, meta: Json) -> bool:

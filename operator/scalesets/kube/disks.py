@@ -67,10 +67,12 @@ class Disks:
         return True
 
     async def delete(self, context: Context, ordinal: int) -> None:
-        """Delete the claims of an instance that was scaled in."""
-        for claim in list(self._world.claims.of_set(context.key).get(ordinal, {}).values()):
-            if claim.set_uid != context.uid or claim.deleting:
-                continue
+        """Delete the claims of an instance that was scaled in, if a fresh look at the set still says so."""
+        found = self._world.claims.of_set(context.key).get(ordinal, {}).values()
+        wanted = [claim for claim in found if claim.set_uid == context.uid and not claim.deleting]
+        if not wanted or not await self._is_scaled_in(context, ordinal):
+            return
+        for claim in wanted:
             key = (claim.namespace, claim.name)
             try:
                 answer = await self._cluster.delete(CLAIMS, *key, uid=claim.uid)
@@ -82,6 +84,17 @@ class Disks:
             else:
                 if answer.get("kind") == CLAIMS.kind:
                     self._world.claims.store.put(answer)
+
+    async def _is_scaled_in(self, context: Context, ordinal: int) -> bool:
+        """Whether the set, as it is stored now, neither has the instance nor keeps the claims of those it had."""
+        if not await context.is_still_there(self._cluster, self._world):
+            return False
+        scale_set = self._world.sets.get(context.key)
+        if scale_set is None:
+            return False
+        spec = scale_set["spec"]
+        retention = spec.get("persistentVolumeClaimRetentionPolicy") or {}
+        return bool(ordinal >= spec.get("replicas", 1) and retention.get("whenScaled") == claims.DELETE)
 
     async def follow(self, context: Context) -> bool:
         """Bring existing claims to what the set says now, size and owner; once per generation unless it fails.
