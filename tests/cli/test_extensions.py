@@ -250,6 +250,18 @@ def test_history_of_extension_upgrades() -> None:
     golden.check("outcome_extensions", status_drawing.outcome(view[1], set_name="web"), width=120)
 
 
+def test_history_says_what_was_dropped_on_the_way() -> None:
+    scene = a_pair()
+    over = an_upgrade("web-ext-3", type_="Extension", code="Completed", progress=(10, 0, 0, 0), started=before(hours=1))
+    dropped = a_target("monitor", "Dropped", done=4, error="version 1.1.0 may not be used any more")
+    over["status"]["targetExtensions"] = [dropped, a_target("logs", "Succeeded", done=10)]
+    scene.upgrades = [over]
+
+    told = golden.drawn(history_drawing.render(history.read(scene.snapshot()), now=NOW, width=200), width=200)
+
+    assert "monitor Dropped, 4 done, 0 failed (version 1.1.0 may not be used any more)" in told
+
+
 # -- plan --------------------------------------------------------------------------------------------------------------
 
 
@@ -308,6 +320,17 @@ def test_what_the_platform_leaves_as_it_is_says_how_to_begin() -> None:
     assert "automatic upgrade of monitor is Disabled (1.1.0 is there)" in view.blocked
     assert "automatic upgrade of logs is NotSupported" in view.blocked
     assert "scalesets start web --extension NAME" in golden.drawn(plan_drawing.render(view), width=200)
+
+
+@pytest.mark.requirement("E4")
+def test_what_failed_is_planned_for_when_it_is_tried_again() -> None:
+    """The operator's interval, here three days, is known from the set's status."""
+    scene = failed_yesterday(a_pair(), retry=before(days=-2))
+
+    view = plan.hypothetical(engine_view(around(scene, MONITOR)), UpgradeType.EXTENSION, StartedBy.PLATFORM, NOW)
+
+    assert not view.batches
+    assert view.blocked == "extension monitor 1.1.0 starts at 2026-11-24T12:00:00Z"
 
 
 # -- explain -----------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from scalesets.cli.errors import CommandError, ExitCode
 from scalesets.cli.fields import Obj, at, name_of, text
 from scalesets.cli.snapshot import Snapshot
-from scalesets.engine.view import Instance, Ordinals, SetView
+from scalesets.engine.view import Instance, Ordinals, SetView, Timing
 from scalesets.kube import claims, models, pods, views
 from scalesets.kube.seen import Seen
 from scalesets.kube.settings import Settings
@@ -98,11 +98,19 @@ def engine_view(around: Surroundings) -> SetView:
     """
     try:
         view = views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
+        view = replace(view, timing=_timing(view))
         return replace(view, unpatchable=_on_old_kubelets(around, view.instances)) if around.nodes else view
     except (KeyError, ValueError, TypeError) as error:
         message = f"{around.snapshot.name} can't be understood: {type(error).__name__}: {error}"
         mend = "are this program, the operator and the CRDs of one version?"
         raise CommandError(message, mend=mend) from error
+
+
+def _timing(view: SetView) -> Timing:
+    """The operator's, as far as the set's status tells: when it tries failed extensions again."""
+    lasts = view.status.last_extension_upgrades.values()
+    told = [last.retry_delay for last in lasts if last.retry_delay is not None]
+    return replace(view.timing, extension_retry_interval=max(told)) if told else view.timing
 
 
 def _on_old_kubelets(around: Surroundings, instances: Mapping[int, Instance]) -> Ordinals:
