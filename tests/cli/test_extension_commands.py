@@ -59,7 +59,7 @@ def test_what_is_installed_and_what_is_published(site: Site) -> None:
     table = site.scalesets("extensions", "web").stdout
     assert table.splitlines()[0].split() == ["NAME", "TYPE", "VERSION", "LATEST", "AUTOMATIC-UPGRADE", "LAST-UPGRADE"]
     published = site.json("extensions")
-    assert [e["type"] for e in published] == ["Logs", "Monitor"]
+    assert {e["type"] for e in published} >= {"Logs", "Monitor"}
     (of_set, _) = site.json("extensions", "web", "--versions")
     assert [v["version"] for v in of_set["versions"] if v["latest"]] == ["2.0.0", "1.1.0"]
     assert "3 instances of web" in site.scalesets("extensions", "web", "--versions").stdout
@@ -168,9 +168,7 @@ def test_start_creates_a_users_extension_upgrade(site: Site) -> None:
     assert upgrade["metadata"]["name"].startswith("web-ext-")
     assert "logs and monitor to the latest of their majors" in result.stdout
     assert (upgrade["spec"]["type"], upgrade["spec"]["extensions"]) == ("Extension", ["logs", "monitor"])
-    assert [u["target"] if "target" in u else u["namedExtensions"] for u in site.json("history", "web")] == [
-        ["logs", "monitor"]
-    ]
+    assert [u["namedExtensions"] for u in site.json("history", "web")] == [["logs", "monitor"]]
     site.scalesets("start", "web", "--all-extensions")
     assert sorted(len(u["spec"].get("extensions") or ()) for u in site.upgrades()) == [0, 2]
 
