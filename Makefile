@@ -26,7 +26,7 @@ TESTS = $(wildcard $(LAYERS)) $(filter-out $(LAYERS),$(sort $(patsubst %/,%,$(di
 ##@ See it
 
 .PHONY: demo
-demo: $(READY)  ## Start a control plane, run the operator, roll out a good and a broken image; KEEP=1 leaves it up
+demo: $(READY)  ## Start a control plane, run the operator, roll out good and broken images and extensions; KEEP=1 leaves it up
 	$(BIN)/scalesets demo $(if $(filter-out 0 no false,$(KEEP)),--keep) $(ARGS)
 
 .PHONY: bench

@@ -118,6 +118,71 @@ class Scene:
         ]
         return self
 
+    def with_extensions(self, *names: str, version: str = "1.0.0", enabled: bool = True) -> Scene:
+        """Every instance has these extensions, on one version; ``acme/NAME`` publishes each."""
+        self.spec["extensions"] = [
+            {
+                "name": name,
+                "publisher": "acme",
+                "type": name.title(),
+                "typeHandlerVersion": "1.0",
+                "enableAutomaticUpgrade": enabled,
+            }
+            for name in names
+        ]
+        for name in names:
+            self.installed(name, version, *self.pods)
+        state = "Enabled" if enabled else "Disabled"
+        self.status["extensions"] = [{"name": n, "version": version, "automaticUpgrade": state} for n in names]
+        for group in self.status["instances"]:
+            group["extensions"] = [{"name": n, "version": version} for n in names]
+        return self
+
+    def installed(self, name: str, version: str, *who: int, seconds: float = 3 * 3600, former: str = "") -> Scene:
+        """These have the extension on the version, its container running well for so long."""
+        for ordinal in who:
+            pod = self.pods[ordinal]
+            pod["metadata"]["annotations"][f"extension.scalesets.dev/{name}"] = version
+            if former:
+                pod["metadata"]["annotations"][f"extension.scalesets.dev/{name}.before"] = former
+            probe = {"periodSeconds": 2}
+            specs = [c for c in pod["spec"].get("initContainers", []) if c["name"] != name]
+            spec = {"name": name, "restartPolicy": "Always", "startupProbe": probe, "readinessProbe": probe}
+            pod["spec"]["initContainers"] = [*specs, spec]
+            others = [c for c in pod["status"].get("initContainerStatuses", []) if c["name"] != name]
+            running = {
+                "name": name,
+                "containerID": f"sim://{name}-{version}",
+                "ready": True,
+                "started": True,
+                "restartCount": 0,
+                "state": {"running": {"startedAt": before(seconds=seconds)}},
+            }
+            pod["status"]["initContainerStatuses"] = [*others, running]
+        return self
+
+    def sidecar_down(self, name: str, *who: int) -> Scene:
+        """The extension's container runs, but isn't ready; nor is the pod."""
+        for ordinal in who:
+            status = self.pods[ordinal]["status"]
+            container = next(c for c in status["initContainerStatuses"] if c["name"] == name)
+            container |= {"ready": False, "started": False, "containerID": "sim://another"}
+            status["conditions"][0] |= {"status": "False", "lastTransitionTime": before(seconds=8)}
+        return self
+
+    def extending(self, targets: Sequence[Obj], batches: Sequence[Obj], name: str = "web-ext-4b1d9e02") -> Scene:
+        """An extension upgrade holds the lock, begun with every instance in scope."""
+        upgrade = an_upgrade(name, set_name=self.name, type_="Extension", code="RollingForward", batches=batches)
+        upgrade["status"]["runningStatus"]["startTime"] = before(seconds=40)
+        upgrade["status"] |= {
+            "scope": ordinals.render(range(self.replicas)),
+            "targetModel": MODEL,
+            "targetExtensions": list(targets),
+        }
+        self.upgrades.append(upgrade)
+        self.status["currentUpgrade"] = name
+        return self
+
     def condition(self, type_: str, status: bool = True, reason: str = "", message: str = "") -> Scene:
         kept = [c for c in self.status["conditions"] if c["type"] != type_]
         self.status["conditions"] = [*kept, a_condition(type_, status, reason, message)]
@@ -413,6 +478,48 @@ def an_image(*versions: str | Obj, locations: Sequence[str] = ("westeurope",), r
             ],
         },
         "status": {"versions": seen} if recorded else {},
+    }
+
+
+def an_extension(name: str, *versions: str | Obj, supported: bool = True) -> Obj:
+    """An Extension ``acme/NAME`` with these versions."""
+    made = an_image(*versions)
+    made["metadata"] |= {"name": f"acme-{name}", "uid": f"extension-{name}"}
+    made["spec"] = {
+        "publisher": "acme",
+        "type": name.title(),
+        "osType": "Linux",
+        "supportsAutomaticUpgrade": supported,
+        "versions": made["spec"]["versions"],
+    }
+    return made
+
+
+def a_target(name: str, outcome: str, *, to: str = "1.1.0", done: int = 0, failed: int = 0, error: str = "") -> Obj:
+    """How one extension of an upgrade fares."""
+    counts = {"successfulInstanceCount": done, "failedInstanceCount": failed}
+    stopped = {"error": {"code": "MaxUnhealthyUpgradedInstancePercentExceededInRollingUpgrade", "message": error}}
+    return {"name": name, "from": "1.0.0", "to": to, "outcome": outcome, **counts, **(stopped if error else {})}
+
+
+def an_extension_batch(number: int, extension: str, members: str, outcome: str = "Succeeded", **more: Any) -> Obj:
+    """A batch of one extension in one cell."""
+    return {
+        "number": number,
+        "extension": extension,
+        "updateDomain": (number - 1) // 2,
+        "startTime": before(seconds=12),
+        "ordinals": members,
+        "from": [
+            {
+                "imageVersion": OLD,
+                "model": MODEL,
+                "ordinals": members,
+                "extensions": [{"name": "logs", "version": "1.0.0"}, {"name": "monitor", "version": "1.0.0"}],
+            }
+        ],
+        "outcome": outcome,
+        **more,
     }
 
 

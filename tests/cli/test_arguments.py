@@ -22,7 +22,7 @@ from cli.conftest import PROGRAM
 from scalesets.cli.groups import as_kubectl_reads
 
 Run = Callable[..., Result]
-LOOKING = ["status", "instances", "history", "images", "plan", "explain"]
+LOOKING = ["status", "instances", "history", "images", "extensions", "plan", "explain"]
 ACTING = ["start", "cancel", "update-instances", "approve"]
 
 

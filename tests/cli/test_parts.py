@@ -12,6 +12,7 @@ from scalesets.cli import options, output, words
 from scalesets.cli.errors import CommandError, ExitCode
 from scalesets.cli.render.shapes import fit
 from scalesets.cli.views import instances, pods
+from scalesets.cli.views.goals import Goal
 from scalesets.cli.views.instances import Standing
 from scalesets.cli.views.selection import select
 
@@ -68,9 +69,9 @@ def test_bars_fit_and_hide_nothing(amounts: list[int], width: int, cells: list[i
 
 
 def test_plain_data() -> None:
-    view = instances.Goal(image_version="1.0.0", model="m")
+    view = Goal(image_version="1.0.0", model="m")
 
-    assert output.plain(view) == {"imageVersion": "1.0.0", "model": "m"}
+    assert output.plain(view) == {"imageVersion": "1.0.0", "model": "m", "extensions": []}
     assert output.plain({"when": datetime(2026, 1, 2, tzinfo=UTC)}) == {"when": "2026-01-02T00:00:00Z"}
     assert output.plain([Standing.WORKING, frozenset({3, 1}), timedelta(minutes=1)]) == ["InProgress", [1, 3], 60.0]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from scalesets.cli.demo.evidence import Finding, Witness, World, kept_claims, of_broken, of_good
+from scalesets.cli.demo.in_place import Agent, of_extensions
 from scalesets.cli.views import upgrades
 from scalesets.cli.views.upgrades import UpgradeView
 from scalesets.local.layout import Layout
@@ -54,9 +55,9 @@ STOPPED = {
 MEMBERS = ("web-0", "web-5", "web-10", "web-15")
 
 
-def a_witness(*touched: str, most_down: int = 4) -> Witness:
+def a_witness(*touched: str, most_down: int = 4, most_unready: int = 4) -> Witness:
     witness = Witness.__new__(Witness)
-    witness.touched, witness.most_down = set(touched), most_down
+    witness.touched, witness.most_down, witness.most_unready = set(touched), most_down, most_unready
     return witness
 
 
@@ -125,13 +126,81 @@ def test_a_claim_that_was_made_anew_counts_as_lost() -> None:
     assert "data-web-4" in kept_claims(before, after).seen
 
 
-@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13")
+BAD, WELL = Agent("metrics", "1.4.0", "1.5.0"), Agent("logs", "2.0.3", "2.1.0")
+
+
+def with_agents(*, well: str, restarts: dict[str, dict[str, int]] | None = None, **changed: dict[str, Any]) -> World:
+    """Twenty instances with both extensions, ``restarts`` by instance and container."""
+    pods = {f"web-{n}": a_pod(n, OLD) for n in range(20)}
+    for name, pod in pods.items():
+        versions = {"metrics": BAD.former, "logs": well} | changed.get(name.replace("-", "_"), {})
+        counts = {"os": 0, "metrics": 0, "logs": 0} | (restarts or {}).get(name, {})
+        pod["metadata"]["annotations"] = {f"extension.scalesets.dev/{e}": v for e, v in versions.items()}
+        pod["spec"] = {"initContainers": [{"name": e, "image": f"ext/{e}:{v}"} for e, v in versions.items()]}
+        pod["status"]["containerStatuses"] = [{"name": c, "restartCount": n} for c, n in counts.items()]
+    return World(pods, {})
+
+
+UPGRADED = {f"web-{n}": {"logs": 1, "metrics": 2 if n % 5 == 0 else 0} for n in range(20)}
+ONE_FAILED = [
+    {"number": 1, "extension": "metrics", "ordinals": "0,5,10,15", "failed": "0,5,10,15", "rolledBack": "0,5,10,15"},
+    *({**batch, "number": index, "extension": "logs"} for index, batch in enumerate(FIVE, start=2)),
+]
+STOPPED_ALONE = [
+    {"name": "metrics", "to": "1.5.0", "outcome": "Stopped", "failedInstanceCount": 4},
+    {"name": "logs", "to": "2.1.0", "outcome": "Succeeded", "successfulInstanceCount": 20},
+]
+
+
+def of_both(what: dict[str, Any]) -> list[Finding]:
+    upgrade = upgrades.read(
+        {
+            "metadata": {"name": "web-ext-1"},
+            "spec": {"type": "Extension"},
+            "status": {
+                "runningStatus": {"code": what.get("code", "Faulted")},
+                "batches": what.get("batches", ONE_FAILED),
+                "targetExtensions": what.get("targets", STOPPED_ALONE),
+                "error": {"message": "metrics 1.5.0: 4 of 4"},
+            },
+        }
+    )
+    before = with_agents(well=WELL.former)
+    after = what.get("after", with_agents(well=WELL.to, restarts=UPGRADED))
+    return of_extensions(upgrade, WELL, BAD, before, after, what.get("witness", a_witness()))
+
+
+def test_one_extension_put_back_beside_a_good_one_is_found_so() -> None:
+    assert failed(of_both({})) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"after": with_agents(well=WELL.to, restarts=UPGRADED, web_7={"logs": WELL.former})}, "logs is on 2.1.0"),
+        ({"after": with_agents(well=WELL.to, restarts=UPGRADED, web_5={"metrics": BAD.to})}, "was put back"),
+        ({"batches": [*ONE_FAILED, {"number": 7, "extension": "metrics", "ordinals": "1"}]}, "no second"),
+        ({"after": with_agents(well=WELL.to, restarts=UPGRADED | {"web-3": {"os": 1, "logs": 1}})}, "no other"),
+        ({"after": with_agents(well=WELL.to, restarts=UPGRADED | {"web-3": {"logs": 1, "metrics": 1}})}, "no other"),
+        ({"after": with_agents(well=WELL.to, restarts=UPGRADED | {"web-3": {}})}, "restarted once each"),
+        ({"witness": a_witness("web-4")}, "no instance was restarted"),
+        ({"witness": a_witness(most_unready=5)}, "never more than 4"),
+        ({"witness": a_witness(most_unready=0)}, "never more than 4"),
+        ({"code": "Completed"}, "says that metrics stopped"),
+        ({"targets": [{**t, "outcome": "Stopped"} for t in STOPPED_ALONE]}, "says that metrics stopped"),
+    ],
+)
+def test_what_an_extension_upgrade_must_not_do(what: dict[str, Any], words: str) -> None:
+    assert any(words in claim for claim in failed(of_both(what)))
+
+
+@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13", "E1", "E2", "E3", "E6", "E9", "E11")
 def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         DEMO, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All 10 checks hold." in done.stdout
+    assert "All 16 checks hold." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

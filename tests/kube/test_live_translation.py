@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from kube_objects import NOW, a_published_extension, a_set, a_template, an_extension, an_image, revisions_of
 from status_strategies import set_statuses, upgrade_statuses
 
+from controlplane import eventually
 from scalesets.engine.decision import CreateUpgrade
 from scalesets.engine.view import SetStatus, UpgradeStatus, UpgradeType
 from scalesets.kube import catalogues, claims, models, pods, statuses, upgrades, views
@@ -206,6 +207,8 @@ def test_claims_are_taken_and_known_as_ours(api: Api, found: Seen):
     stored = api.create(f"{path}?{STRICT}", body)
 
     assert claims.judge(found.scale_set, stored) is Judgement.OURS
+    claim_path = f"{path}/data-full-3"
+    eventually(lambda: api.get(claim_path)["status"]["phase"] == "Bound", what="the claim is bound: others write it")
     older = api.merge(f"{path}/data-full-3", {"metadata": {"labels": {"scalesets.dev/scaleset-uid": "older"}}})
     assert claims.judge(found.scale_set, older) is Judgement.ADOPT
     adopted = api.merge(f"{path}/data-full-3?{STRICT}", claims.adopt_patch(found.scale_set, older))

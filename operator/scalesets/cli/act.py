@@ -7,22 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from scalesets.cli import completion, following, options, output, words
+from scalesets.cli import completion, creating, extensions, following, options, whose, words
 from scalesets.cli.errors import CommandError, ExitCode, not_found, wrong_usage
 from scalesets.cli.fields import Obj, at, is_final, name_of, number, text
 from scalesets.cli.output import Output
 from scalesets.cli.program import hint
-from scalesets.cli.session import run, say, say_error
+from scalesets.cli.session import errors_in_words, run, say, say_error
 from scalesets.cli.snapshot import Snapshot
 from scalesets.cli.views import upgrades
 from scalesets.cli.views.selection import select
 from scalesets.cli.views.upgrades import WAITING_FOR_APPROVAL
-from scalesets.kube.names import API_VERSION, LABEL_SET
+from scalesets.cli.whose import Named
 
 if TYPE_CHECKING:
     from scalesets.cli.cluster import Cluster
@@ -31,7 +30,19 @@ ATTEMPTS = 5
 
 
 def start(
-    name: options.SetName,
+    name: options.FleetName,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extension",
+            metavar="EXTENSION",
+            help="Upgrade this extension instead of the OS image; can be repeated.",
+            autocompletion=completion.extensions,
+        ),
+    ] = None,
+    all_extensions: Annotated[
+        bool, typer.Option("--all-extensions", help="Upgrade all extensions that are behind.")
+    ] = False,
     wait: options.Wait = False,
     timeout: options.Timeout = options.FOR_EVER,
     form: options.OutputForm = None,
@@ -39,19 +50,34 @@ def start(
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """Start an OS image upgrade by hand: all instances to the latest version, now, without automatic roll-back."""
-
+    """Start an upgrade by hand, now: of the OS image, without automatic roll-back, or of extensions, which are put back
+    where they fail.
+    """
     _timeout_of_wait(wait, timeout)
+    named = whose.known(name)
+    with errors_in_words():
+        _extensions_or_image(named, extension or [], all_extensions=all_extensions, wait=wait)
+
+    async def of_extensions(cluster: Cluster) -> None:
+        snapshot = await cluster.snapshot(name)
+        if named.owner is not whose.AVAILABILITY_SET:
+            extensions.known_names(snapshot.scale_set, extension or [], where=str(named))
+        body = creating.body_of(snapshot, "Extension", "ext")
+        body["spec"]["extensions"] = list(dict.fromkeys(extension or ()))
+        told = f": {words.listing(extension)} to the latest of their majors" if extension else ": all that are behind"
+        created = await cluster.create_upgrade(body)
+        await creating.follow(cluster, snapshot, created, told, form, wait=wait, limit=timeout)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
         version = text(snapshot.scale_set, "spec.imageReference.version", "latest")
         if version != "latest":
             say(f"warning: the set's version is {version}; a manual start needs spec.imageReference.version: latest")
-        created = await cluster.create_upgrade(_upgrade(snapshot, "OSImage", "os"))
-        await _created(cluster, snapshot, created, "", form, wait=wait, limit=timeout)
+        created = await cluster.create_upgrade(creating.body_of(snapshot, "OSImage", "os"))
+        await creating.follow(cluster, snapshot, created, "", form, wait=wait, limit=timeout)
 
-    run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
+    in_place = bool(extension) or all_extensions or not named.is_set
+    run(of_extensions if in_place else work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
 
 def update_instances(
@@ -72,17 +98,17 @@ def update_instances(
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
         members = select(instances or [], snapshot.name, number(snapshot.scale_set, "spec.replicas", 1))
-        body = _upgrade(snapshot, "Model", "model")
+        body = creating.body_of(snapshot, "Model", "model")
         body["spec"]["instances"] = members
         told = f": {words.listing(members)} to the current model" if members else ": all to the current model"
         created = await cluster.create_upgrade(body)
-        await _created(cluster, snapshot, created, told, form, wait=wait, limit=timeout)
+        await creating.follow(cluster, snapshot, created, told, form, wait=wait, limit=timeout)
 
     run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
 
 def cancel(
-    name: options.SetName,
+    name: options.FleetName,
     upgrade: Annotated[
         str, typer.Option("--upgrade", help="Which, if not the one that runs.", autocompletion=completion.upgrades)
     ] = "",
@@ -94,8 +120,9 @@ def cancel(
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
     """Cancel the running upgrade: it stops at the end of its current batch."""
-
     _timeout_of_wait(wait, timeout)
+    with errors_in_words():
+        _wait_for_sets(whose.known(name), wait=wait)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
@@ -104,12 +131,12 @@ def cancel(
         batch = upgrades.read(chosen).batch
         when = f"it stops at the end of batch {batch.number}" if batch else "it ends without another batch"
         if form not in (Output.JSON, Output.YAML):
-            _say_done(cancelled, f" cancelled: {when}")
+            creating.say_done(cancelled, f" cancelled: {when}")
         if wait:
             quiet = form in (Output.JSON, Output.YAML)
             cancelled = await following.wait(cluster, name, name_of(chosen), limit=timeout, quiet=quiet)
         if form in (Output.JSON, Output.YAML):
-            _emit(cancelled, form)
+            creating.emit(cancelled, form)
         elif wait:
             following.tell_outcome(upgrades.read(cancelled), set_name=name)
 
@@ -135,10 +162,10 @@ def approve(
         version = upgrades.read(deferred).target
         approved = await _retried(lambda: _approve(cluster, name_of(deferred), members))
         if form in (Output.JSON, Output.YAML):
-            _emit(approved, form)
+            creating.emit(approved, form)
             return
         who = "all instances" if "*" in members else words.listing(members)
-        _say_done(approved, f" approved: {who} may go to {version}")
+        creating.say_done(approved, f" approved: {who} may go to {version}")
 
     run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
@@ -157,45 +184,16 @@ def _timeout_of_wait(wait: bool, timeout: timedelta) -> None:
         raise typer.Exit(ExitCode.USAGE)
 
 
-def _upgrade(snapshot: Snapshot, type_: str, short: str) -> dict[str, Any]:
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "RollingUpgrade",
-        "metadata": {
-            "generateName": f"{snapshot.name}-{short}-",
-            "namespace": snapshot.namespace,
-            "labels": {LABEL_SET: snapshot.name},
-        },
-        "spec": {"scaleSet": snapshot.name, "type": type_, "startedBy": "User"},
-    }
+def _extensions_or_image(named: Named, chosen: list[str], *, all_extensions: bool, wait: bool) -> None:
+    if chosen and all_extensions:
+        raise wrong_usage("either --extension or --all-extensions, not both", mend="leave one out")
+    _wait_for_sets(named, wait=wait)
 
 
-async def _created(
-    cluster: Cluster,
-    snapshot: Snapshot,
-    created: Obj,
-    told: str,
-    form: Output | None,
-    *,
-    wait: bool,
-    limit: timedelta,
-) -> None:
-    data = form in (Output.JSON, Output.YAML)
-    if not data:
-        _say_done(created, f" created{told}")
-        running = snapshot.running_upgrade
-        if running is not None:
-            say(f"It begins when {name_of(running)} has ended.")
-        elif not wait:
-            say(f"{hint('status', snapshot.name, '--watch')} shows its progress.")
-    if wait:
-        created = await following.wait(cluster, snapshot.name, name_of(created), limit=limit, quiet=data)
-    if data:
-        _emit(created, form)
-    elif wait:
-        following.tell_outcome(upgrades.read(created), set_name=snapshot.name)
-    if wait and text(created, "status.runningStatus.code") != "Completed":
-        raise typer.Exit(ExitCode.UPGRADE_FAILED)
+def _wait_for_sets(named: Named, *, wait: bool) -> None:
+    if wait and not named.is_set:
+        mend = "kubectl wait --for=condition=Complete rup/NAME waits for others"
+        raise wrong_usage("--wait follows the upgrade of a scale set", mend=mend)
 
 
 def _to_cancel(snapshot: Snapshot, named: str) -> Obj:
@@ -261,13 +259,3 @@ async def _retried(write: Callable[[], Awaitable[Obj]]) -> Obj:
         except ConflictError:
             continue
     return await write()
-
-
-def _emit(upgrade: Obj, form: Output | None) -> None:
-    """The object as kubectl prints it: without who manages which field."""
-    metadata = {key: value for key, value in upgrade["metadata"].items() if key != "managedFields"}
-    output.emit({**upgrade, "metadata": metadata}, form, lambda *_: "")
-
-
-def _say_done(upgrade: Obj, what: str) -> None:
-    output.show(Text(f"rollingupgrade.scalesets.dev/{name_of(upgrade)}{what}"))

@@ -17,18 +17,19 @@ from urllib.parse import urlencode
 import aiohttp
 import orjson
 
-from scalesets.cli import kubeconfig
+from scalesets.cli import kubeconfig, whose
 from scalesets.cli.errors import CommandError, ExitCode, not_found, unreachable
 from scalesets.cli.fields import Obj, name_of, text
 from scalesets.cli.kubeconfig import Access, Where
 from scalesets.cli.snapshot import Snapshot
-from scalesets.kube.kinds import CLAIMS, EXTENSIONS, IMAGES, LEASES, PODS, REVISIONS, SCALE_SETS, UPGRADES, Kind
+from scalesets.cli.whose import MACHINES, Named, Owner
+from scalesets.kube.kinds import CLAIMS, EXTENSIONS, IMAGES, LEASES, NODES, PODS, REVISIONS, SCALE_SETS, UPGRADES, Kind
 from scalesets.kube.names import LABEL_SET
 
 BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
 FIELD_MANAGER = "kubectl-scaleset"
-JSON, MERGE_PATCH = "application/json", "application/merge-patch+json"
+JSON, MERGE_PATCH, JSON_PATCH = "application/json", "application/merge-patch+json", "application/json-patch+json"
 TIMEOUT = aiohttp.ClientTimeout(total=15, sock_connect=5)
 MOST_RETRIES, LONGEST_WAIT = 5, 5
 
@@ -52,20 +53,39 @@ class Cluster:
         self._api = access.api
 
     async def snapshot(self, name: str) -> Snapshot:
-        """A scale set with its upgrades and pods, as they are now."""
-        scale_set, upgrades, pods = await asyncio.gather(self.scale_set(name), self.upgrades(name), self.pods(name))
-        return Snapshot(scale_set=scale_set, upgrades=upgrades, pods=pods, now=datetime.now(UTC))
+        """A scale set with its upgrades and pods, as they are now; of a machine or availability set (``vm/NAME``) the
+        upgrades only.
+        """
+        named = whose.known(name)
+        fleet, upgrades = await asyncio.gather(self.fleet(named), self.upgrades(named))
+        pods = await self.pods(named.name) if named.is_set else ()
+        return Snapshot(scale_set=fleet, upgrades=upgrades, pods=pods, now=datetime.now(UTC), whose=named)
 
     async def scale_set(self, name: str) -> Obj:
-        """The ScaleSet; when it is missing, the error names the ones that are there."""
+        """The ScaleSet."""
+        return await self.fleet(Named(whose.SCALE_SET, name))
+
+    async def fleet(self, named: Named) -> Obj:
+        """A scale set, machine or availability set; when it is missing, the error names the ones that are there."""
+        kind = named.owner.kind
         try:
-            return await self._get(SCALE_SETS, name)
+            return await self._get(kind, named.name)
         except CommandError as error:
             if error.exit_code is not ExitCode.NOT_FOUND:
                 raise
-        there = sorted(name_of(s) for s in await self.scale_sets())
-        mend = f"there are: {', '.join(there[:10])}" if there else "kubectl get vmss -A shows those of all namespaces"
-        raise not_found(f'no ScaleSet "{name}" in namespace "{self.namespace}"', mend=mend)
+        there = sorted(name_of(s) for s in await self._list(kind))
+        elsewhere = f"kubectl get {named.owner.also} -A shows those of all namespaces"
+        mend = f"there are: {', '.join(there[:10])}" if there else elsewhere
+        raise not_found(f'no {kind.kind} "{named.name}" in namespace "{self.namespace}"', mend=mend)
+
+    async def fleets(self, owner: Owner) -> tuple[Obj, ...]:
+        """All of a kind in the namespace."""
+        return await self._list(owner.kind)
+
+    async def machines_of(self, availability_set: str) -> tuple[Obj, ...]:
+        """The machines of an availability set, by name."""
+        machines = [m for m in await self._list(MACHINES) if text(m, "spec.availabilitySet") == availability_set]
+        return tuple(sorted(machines, key=name_of))
 
     async def scale_sets(self) -> tuple[Obj, ...]:
         """All sets of the namespace."""
@@ -75,9 +95,9 @@ class Cluster:
         """One RollingUpgrade."""
         return await self._get(UPGRADES, name)
 
-    async def upgrades(self, set_name: str) -> tuple[Obj, ...]:
-        """The RollingUpgrades of a set, oldest first. Not by label: one that a user has just made has none yet."""
-        return upgrades_of(set_name, await self._list(UPGRADES))
+    async def upgrades(self, named: Named) -> tuple[Obj, ...]:
+        """Its RollingUpgrades, oldest first. Not by label: one that a user has just made has none yet."""
+        return upgrades_of(named.name, await self._list(UPGRADES), field=named.owner.field)
 
     async def pods(self, set_name: str) -> tuple[Obj, ...]:
         """The pods of a set."""
@@ -103,6 +123,10 @@ class Cluster:
         """The PodDisruptionBudgets of the namespace."""
         return await self._list(BUDGETS)
 
+    async def nodes(self) -> tuple[Obj, ...]:
+        """The cluster's nodes."""
+        return _items(await self.ask("GET", NODES.path(), NODES.plural))
+
     async def lease(self, namespace: str, name: str) -> Obj:
         """A Lease: who leads, and since when."""
         return await self._get(LEASES, name, namespace=namespace)
@@ -125,6 +149,13 @@ class Cluster:
         what = f'RollingUpgrade "{name}"'
         return _object(await self.ask("PATCH", path, what, query=_AS_US, body=body, content=MERGE_PATCH))
 
+    async def patch_fleet(self, named: Named, operations: list[Obj]) -> Obj:
+        """Change a set or machine by a JSON patch; its tests decide whether it still fits."""
+        kind = named.owner.kind
+        path = kind.path(self.namespace, named.name)
+        what = f'{kind.kind} "{named.name}"'
+        return _object(await self.ask("PATCH", path, what, query=_AS_US, body=operations, content=JSON_PATCH))
+
     async def ask(
         self,
         method: str,
@@ -132,7 +163,7 @@ class Cluster:
         what: str,
         *,
         query: Obj | None = None,
-        body: Obj | None = None,
+        body: Obj | list[Obj] | None = None,
         content: str = JSON,
     ) -> Any:
         """Send a request for ``what`` and read the JSON of its answer."""
@@ -144,7 +175,7 @@ class Cluster:
         path: str,
         *,
         query: Obj | None = None,
-        body: Obj | None = None,
+        body: Obj | list[Obj] | None = None,
         content: str = JSON,
         within: aiohttp.ClientTimeout = TIMEOUT,
     ) -> aiohttp.ClientResponse:
@@ -244,9 +275,9 @@ async def connect(where: Where) -> AsyncIterator[Cluster]:
         await access.api.close()  # type: ignore[no-untyped-call]
 
 
-def upgrades_of(set_name: str, upgrades: Iterable[Obj]) -> tuple[Obj, ...]:
-    """Those of one set, the oldest first."""
-    return by_age(u for u in upgrades if text(u, "spec.scaleSet") == set_name)
+def upgrades_of(name: str, upgrades: Iterable[Obj], *, field: str = whose.SCALE_SET.field) -> tuple[Obj, ...]:
+    """Those of one set or machine, the oldest first."""
+    return by_age(u for u in upgrades if text(u, f"spec.{field}") == name)
 
 
 def by_age(objects: Iterable[Obj]) -> tuple[Obj, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scalesets.cli import act, local, look, operator
+from scalesets.cli import act, extensions, local, look, operator
 from scalesets.cli.demo import command as demo
 from scalesets.cli.errors import EXIT_CODES
 from scalesets.cli.groups import Commands
@@ -20,6 +20,7 @@ LOOKING: tuple[Callable[..., None], ...] = (
     look.history,
     look.plan,
     look.images,
+    extensions.extensions,
 )
 ACTING: tuple[Callable[..., None], ...] = (act.start, act.cancel, act.update_instances, act.approve)
 RUNNING = "Run it"
@@ -55,4 +56,4 @@ def common(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
     ] = False,
 ) -> None:
-    """Scale sets of pods with automatic OS image upgrades: look at them, steer their upgrades, run the operator."""
+    """Scale sets of pods with automatic OS image and extension upgrades: look at them, steer them, run the operator."""

@@ -40,6 +40,30 @@ def sets(ctx: typer.Context, incomplete: str) -> Candidates:
     return _matching(_ask(ctx, look), incomplete)
 
 
+def fleets(ctx: typer.Context, incomplete: str) -> Candidates:
+    """The scale sets, machines and availability sets of the namespace, as the commands take them."""
+    from scalesets.cli.whose import OWNERS, Named
+
+    async def look(cluster: Cluster) -> Candidates:
+        wanted = [o for o in OWNERS[1:] if incomplete.startswith(f"{o.short}/")] or OWNERS[:1]
+        return [(str(Named(o, name_of(f))), _about(f)) for o in wanted for f in await cluster.fleets(o)]
+
+    return _matching(_ask(ctx, look), incomplete)
+
+
+def extensions(ctx: typer.Context, incomplete: str) -> Candidates:
+    """The extensions of the set or machine that is named."""
+    from scalesets.cli.whose import parse
+
+    named = parse(str(ctx.params.get("name") or ""))
+
+    async def look(cluster: Cluster) -> Candidates:
+        fleet = await cluster.fleet(named) if named is not None else {}
+        return [(str(e.get("name")), str(e.get("type"))) for e in at(fleet, "spec.extensions", [])]
+
+    return _matching(_ask(ctx, look), incomplete) if named is not None else []
+
+
 def instances(ctx: typer.Context, incomplete: str) -> Candidates:
     """The instances of the set that is named."""
     name = str(ctx.params.get("name") or "")
@@ -52,11 +76,15 @@ def instances(ctx: typer.Context, incomplete: str) -> Candidates:
 
 
 def upgrades(ctx: typer.Context, incomplete: str) -> Candidates:
-    """The upgrades of the set that is named."""
+    """The upgrades of the set or machine that is named."""
+    from scalesets.cli.whose import parse
+
     name = str(ctx.params.get("name") or "")
+    named = parse(name)
 
     async def look(cluster: Cluster) -> Candidates:
-        return [(name_of(u), str(at(u, "spec.type", ""))) for u in await cluster.upgrades(name)]
+        found = await cluster.upgrades(named) if named is not None else ()
+        return [(name_of(u), str(at(u, "spec.type", ""))) for u in found]
 
     return _matching(_ask(ctx, look), incomplete) if name else []
 

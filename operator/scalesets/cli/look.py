@@ -38,6 +38,7 @@ class PlannedType(StrEnum):
     """The types of upgrade that can be planned."""
 
     OS_IMAGE = "OSImage"
+    EXTENSION = "Extension"
     MODEL = "Model"
 
 
@@ -85,7 +86,7 @@ def instances(
 
 
 def history(
-    name: options.SetName,
+    name: options.FleetName,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
@@ -146,7 +147,17 @@ def plan(
     name: options.SetName,
     instances: options.Instances = None,
     type_: Annotated[
-        PlannedType | None, typer.Option("--type", help="OSImage or Model; default: what is running, or comes next.")
+        PlannedType | None,
+        typer.Option("--type", help="OSImage, Extension or Model; default: what is running, or comes next."),
+    ] = None,
+    extension: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--extension",
+            metavar="EXTENSION",
+            help="As 'start --extension' would do it; can be repeated.",
+            autocompletion=completion.extensions,
+        ),
     ] = None,
     by_hand: Annotated[
         bool, typer.Option("--by-hand", help="As 'start' would do it: by a user, without automatic roll-back.")
@@ -170,18 +181,22 @@ def plan(
     with errors_in_words():
         seen = engine_view(around)
         named = select(instances or [], seen.name, seen.replicas)
-        view = None if type_ or by_hand or named else plan_view.running(seen, around.now)
+        view = None if type_ or by_hand or named or extension else plan_view.running(seen, around.now)
         if view is None:
             default = (
-                UpgradeType.MODEL
+                UpgradeType.EXTENSION
+                if extension
+                else UpgradeType.MODEL
                 if named
                 else UpgradeType.OS_IMAGE
                 if by_hand
                 else plan_view.next_type(seen, around.now)
             )
             kind = UpgradeType(type_.value) if type_ else default
-            started_by = StartedBy.USER if by_hand or named else StartedBy.PLATFORM
-            view = plan_view.hypothetical(seen, kind, started_by, around.now, instances=named)
+            started_by = StartedBy.USER if by_hand or named or extension else StartedBy.PLATFORM
+            view = plan_view.hypothetical(
+                seen, kind, started_by, around.now, instances=named, extensions=extension or ()
+            )
 
     def draw(width: int, wide: bool) -> RenderableType:
         return plan_drawing.render(view, wide=wide)

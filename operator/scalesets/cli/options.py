@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from scalesets.cli import completion
+from scalesets.cli import completion, whose
 from scalesets.cli.output import Output
 
-_KINDS = frozenset({"vmss", "scaleset", "scalesets", "scaleset.scalesets.dev", "scalesets.scalesets.dev"})
-_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
@@ -31,10 +29,11 @@ def duration(given: str | timedelta) -> timedelta:
 
 def set_name(given: str) -> str:
     """The name of a scale set, also as kubectl prints it: ``scaleset.scalesets.dev/web``, ``vmss/web``."""
-    kind, _, name = given.rpartition("/")
-    if (kind and kind not in _KINDS) or _NAME.fullmatch(name) is None:
-        raise typer.BadParameter(f"{given!r} is no name of a scale set")
-    return name
+    named = whose.parse(given)
+    if named is None or not named.is_set:
+        only = "; extensions, history, start and cancel take machines too" if named is not None else ""
+        raise typer.BadParameter(f"{given!r} is no name of a scale set{only}")
+    return named.name
 
 
 def set_name_or_none(given: str) -> str:
@@ -42,9 +41,31 @@ def set_name_or_none(given: str) -> str:
     return given and set_name(given)
 
 
+def fleet_name(given: str) -> str:
+    """The name of a scale set, a machine (``vm/db-0``) or an availability set (``avset/db``)."""
+    named = whose.parse(given)
+    if named is None:
+        raise typer.BadParameter(f"{given!r} is no name of a scale set, nor vm/NAME or avset/NAME")
+    return str(named)
+
+
+def fleet_name_or_none(given: str) -> str:
+    """The same where it may be left out."""
+    return given and fleet_name(given)
+
+
 SetName = Annotated[
     str,
     typer.Argument(metavar="NAME", help="The scale set.", autocompletion=completion.sets, callback=set_name),
+]
+FleetName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The scale set, or a machine or availability set: vm/NAME, avset/NAME.",
+        autocompletion=completion.fleets,
+        callback=fleet_name,
+    ),
 ]
 Instances = Annotated[
     list[str] | None,

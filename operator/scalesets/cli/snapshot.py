@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from scalesets.cli.fields import Obj, is_final, name_of, started, text
+from scalesets.cli.whose import Named
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A ScaleSet, its RollingUpgrades (oldest first) and its pods.
 
+    For commands that take machines and availability sets too, ``scale_set`` may be one, and ``whose`` says so.
     ``lost`` says why the connection is broken while it is: what is shown may then be old.
     """
 
@@ -20,11 +22,17 @@ class Snapshot:
     pods: tuple[Obj, ...]
     now: datetime
     lost: str = ""
+    whose: Named | None = None
 
     @property
     def name(self) -> str:
         """The set's name."""
         return name_of(self.scale_set)
+
+    @property
+    def reference(self) -> str:
+        """As it is written on a command line: ``web``, ``vm/db-0``."""
+        return str(self.whose) if self.whose is not None else self.name
 
     @property
     def namespace(self) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from scalesets.cli.errors import CommandError, ExitCode
-from scalesets.cli.fields import Obj, at, text
+from scalesets.cli.fields import Obj, at, name_of, text
 from scalesets.cli.snapshot import Snapshot
-from scalesets.engine.view import Instance, SetView
+from scalesets.engine.view import Instance, Ordinals, SetView, Timing
 from scalesets.kube import claims, models, pods, views
 from scalesets.kube.seen import Seen
 from scalesets.kube.settings import Settings
@@ -30,6 +30,7 @@ class Surroundings:
     revisions: tuple[Obj, ...] = ()
     claims: tuple[Obj, ...] = ()
     budgets: tuple[Obj, ...] = ()
+    nodes: tuple[Obj, ...] = ()
     lease: Obj | None = None
     unread: tuple[str, ...] = ()
     catalog_namespace: str = ""
@@ -54,6 +55,9 @@ async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) ->
             unread.append(what)
             return ()
 
+    async def nothing() -> tuple[Obj, ...]:
+        return ()
+
     async def lease() -> tuple[Obj, ...]:
         try:
             return (await cluster.lease(catalog_namespace, settings.lease_name),)
@@ -65,11 +69,13 @@ async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) ->
     snapshot, images, extensions = await asyncio.gather(
         cluster.snapshot(name), cluster.images(catalog_namespace), cluster.extensions(catalog_namespace)
     )
-    revisions, disks, budgets, leases = await asyncio.gather(
+    has_extensions = bool(at(snapshot.scale_set, "spec.extensions"))
+    revisions, disks, budgets, leases, nodes = await asyncio.gather(
         if_allowed("controllerrevisions", cluster.revisions(name)),
         if_allowed("persistentvolumeclaims", cluster.claims(name)),
         if_allowed("poddisruptionbudgets", cluster.budgets()),
         if_allowed("leases", lease()),
+        if_allowed("nodes", cluster.nodes() if has_extensions else nothing()),
     )
     return Surroundings(
         snapshot=snapshot,
@@ -78,6 +84,7 @@ async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) ->
         revisions=revisions,
         claims=disks,
         budgets=budgets,
+        nodes=nodes,
         lease=leases[0] if leases else None,
         unread=tuple(sorted(unread)),
         catalog_namespace=catalog_namespace,
@@ -90,11 +97,27 @@ def engine_view(around: Surroundings) -> SetView:
     The operator's flags are not known here: its trigger delays show in what it says in the set's conditions.
     """
     try:
-        return views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
+        view = views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
+        view = replace(view, timing=_timing(view))
+        return replace(view, unpatchable=_on_old_kubelets(around, view.instances)) if around.nodes else view
     except (KeyError, ValueError, TypeError) as error:
         message = f"{around.snapshot.name} can't be understood: {type(error).__name__}: {error}"
         mend = "are this program, the operator and the CRDs of one version?"
         raise CommandError(message, mend=mend) from error
+
+
+def _timing(view: SetView) -> Timing:
+    """The operator's, as far as the set's status tells: when it tries failed extensions again."""
+    lasts = view.status.last_extension_upgrades.values()
+    told = [last.retry_delay for last in lasts if last.retry_delay is not None]
+    return replace(view.timing, extension_retry_interval=max(told)) if told else view.timing
+
+
+def _on_old_kubelets(around: Surroundings, instances: Mapping[int, Instance]) -> Ordinals:
+    from scalesets.kube import kubelets  # brings the Kubernetes client, for which help and completion have no time
+
+    old = {name_of(n) for n in around.nodes if kubelets.is_too_old(text(n, "status.nodeInfo.kubeletVersion"))}
+    return kubelets.on_nodes(instances, old)
 
 
 def _seen(around: Surroundings) -> Seen:

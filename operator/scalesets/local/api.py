@@ -10,6 +10,7 @@ import contextlib
 import http.client
 import json
 import ssl
+import time
 import urllib.parse
 from typing import Any
 
@@ -19,6 +20,9 @@ JsonObject = dict[str, Any]
 
 _FIELD_MANAGER = "scalesets-local"
 _CONTENT_TYPES = {"POST": "application/json", "PUT": "application/json", "PATCH": "application/merge-patch+json"}
+
+_PATIENCE = 10
+"""How often a request is sent that the server puts off; client-go does the same."""
 
 
 class ApiError(Exception):
@@ -99,13 +103,17 @@ class Api:
         if body is not None:
             payload = json.dumps(body).encode()
             headers["Content-Type"] = content_type or _CONTENT_TYPES.get(method, "application/json")
-        try:
-            self._connection.request(method, path, body=payload, headers=headers)
-            response = self._connection.getresponse()
-            content = response.read()
-        except BaseException:
-            self._connection.close()  # the next request opens a new one
-            raise
+        for _ in range(_PATIENCE):
+            try:
+                self._connection.request(method, path, body=payload, headers=headers)
+                response = self._connection.getresponse()
+                content = response.read()
+            except BaseException:
+                self._connection.close()  # the next request opens a new one
+                raise
+            if response.status != 429:
+                break
+            time.sleep(float(response.headers.get("Retry-After", "1")))  # a kind's storage is getting ready, mostly
         if response.status >= 400:
             message = content.decode(errors="replace").strip()
             with contextlib.suppress(ValueError, AttributeError):

@@ -29,7 +29,9 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it up, to look around in.")] = False,
     directory: Annotated[Path, typer.Option("--dir", help="Where what is kept lies.", file_okay=False)] = DIRECTORY,
 ) -> None:
-    """Start a control plane and the operator, roll out a good image, then a broken one, and check what happened."""
+    """Start a control plane and the operator, roll out a good image, a broken one and two extensions of which one is
+    broken, and check what happened.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that a closed terminal, too, leaves nothing
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     with errors_in_words(interrupted="interrupted: all that the demo started has been ended"):
@@ -48,7 +50,7 @@ async def _play(directory: Path | None, binaries: Mapping[str, Path]) -> None:
     from scalesets.cli.cluster import connect
     from scalesets.cli.demo.show import Show
     from scalesets.cli.demo.stage import a_stage, examples
-    from scalesets.cli.demo.story import SET, tell
+    from scalesets.cli.demo.story import AGENTS, SET, tell
     from scalesets.cli.kubeconfig import Where
 
     console = output.stdout()
@@ -67,7 +69,8 @@ async def _play(directory: Path | None, binaries: Mapping[str, Path]) -> None:
                 shown.close()
                 console.print()
                 output.show(show.picture())
-                await _look_back(cluster, SET)
+                for name in (SET, AGENTS):
+                    await _look_back(cluster, name)
             _look_around(stage.kubeconfig, directory)
     failed = [finding for finding in findings if not finding.holds]
     if failed:
@@ -104,6 +107,7 @@ def _look_around(kubeconfig: Path, directory: Path | None) -> None:
             "  kubectl get vmss,rup,pods               # or: scalesets local kubectl get vmss,rup,pods",
             "  kubectl get rup -o yaml                 # batch by batch: members, where each came from, outcome",
             "  scalesets status web --watch            # examples/README.md says how to publish another version",
+            "  scalesets extensions agents             # what is installed, and when what failed is tried again",
             "End it:",
             f"  scalesets local down{flag}",
         ]

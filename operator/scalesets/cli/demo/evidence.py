@@ -16,7 +16,8 @@ import orjson
 
 from scalesets.cli.cluster import Cluster
 from scalesets.cli.errors import CommandError
-from scalesets.cli.fields import Obj, at, condition, label, name_of, text
+from scalesets.cli.fields import Obj, at, condition, label, name_of, number, text
+from scalesets.cli.views import sidecars
 from scalesets.cli.views.upgrades import UpgradeView
 from scalesets.kube.kinds import PODS
 from scalesets.kube.names import LABEL_IMAGE_VERSION, LABEL_SET, LABEL_UPDATE_DOMAIN
@@ -49,6 +50,20 @@ class World:
         """The UID of an instance's pod."""
         return text(self.pods.get(name), "metadata.uid")
 
+    def with_extension(self, extension: str, version: str) -> list[str]:
+        """The instances that have an extension on a version, by what is noted and by the image."""
+        return [
+            name
+            for name, pod in self.pods.items()
+            if sidecars.installed(pod).get(extension) == version and _image(pod, extension).endswith(f":{version}")
+        ]
+
+    def restarts(self, name: str) -> dict[str, int]:
+        """How often each container of an instance was started anew."""
+        status = at(self.pods.get(name), "status", {})
+        seen = (*at(status, "initContainerStatuses", []), *at(status, "containerStatuses", []))
+        return {text(c, "name"): number(c, "restartCount") for c in seen}
+
 
 def is_ready(pod: Obj) -> bool:
     """Ready, and not on its way out."""
@@ -64,16 +79,21 @@ async def look(cluster: Cluster, name: str) -> World:
 
 
 class Witness:
-    """Follows the pods of a set from its beginning: which were taken down, and how many were down at once."""
+    """Follows the pods of a set from its beginning: which were taken down, and how many were down, or only not Ready,
+    at once.
+    """
 
     def __init__(self, cluster: Cluster, name: str) -> None:
         self.touched: set[str] = set()
         self.most_down = 0
+        self.most_unready = 0
         self._cluster = cluster
         self._query = {"labelSelector": f"{LABEL_SET}={name}"}
         self._path = PODS.path(cluster.namespace)
         self._alive: dict[str, str] = {}  # name, UID of those that are not on their way out
         self._down: set[str] = set()
+        self._ready: set[str] = set()
+        self._unready: set[str] = set()
         self._task: asyncio.Task[None]
 
     async def __aenter__(self) -> Witness:
@@ -120,6 +140,11 @@ class Witness:
         self._alive[name] = uid
         if is_ready(pod):
             self._down.discard(name)
+            self._ready.add(name)
+            self._unready.discard(name)
+        elif name in self._ready:
+            self._unready.add(name)
+            self.most_unready = max(self.most_unready, len(self._unready))
 
     def _lost(self, name: str) -> None:
         del self._alive[name]
@@ -142,7 +167,7 @@ def of_good(upgrade: UpgradeView, version: str, before: World, after: World, wit
         ),
         Finding(
             f"{len(sizes)} batches, none above 20% of the set ({most}), each inside one update domain",
-            bool(sizes) and max(sizes) <= most and _in_domains(upgrade, after),
+            bool(sizes) and max(sizes) <= most and in_domains(upgrade, after),
             f"their sizes are {sizes}",
         ),
         Finding(
@@ -157,7 +182,7 @@ def of_good(upgrade: UpgradeView, version: str, before: World, after: World, wit
 
 def of_broken(upgrade: UpgradeView, version: str, before: World, after: World, witness: Witness) -> list[Finding]:
     """What an upgrade to a broken version should have left; ``version`` is the good one before."""
-    members = {name for batch in upgrade.batches for name in _names(batch.members, before)}
+    members = {name for batch in upgrade.batches for name in names(batch.members, before)}
     others = before.pods.keys() - members
     changed = sorted(name for name in others if before.uid(name) != after.uid(name))
     ready = after.ready_on(version)
@@ -193,9 +218,10 @@ def kept_claims(before: World, after: World) -> Finding:
     return Finding(f"all {len(before.claims)} data disks are the same as before", kept, f"lost: {', '.join(lost)}")
 
 
-def _in_domains(upgrade: UpgradeView, after: World) -> bool:
+def in_domains(upgrade: UpgradeView, after: World) -> bool:
+    """Whether each batch lay in one update domain."""
     domains = {
-        batch.number: {label(after.pods[n], LABEL_UPDATE_DOMAIN) for n in _names(batch.members, after)}
+        batch.number: {label(after.pods[n], LABEL_UPDATE_DOMAIN) for n in names(batch.members, after)}
         for batch in upgrade.batches
     }
     return all(len(found) == 1 for found in domains.values())
@@ -205,10 +231,15 @@ def _members(upgrade: UpgradeView) -> Iterable[int]:
     return (ordinal for batch in upgrade.batches for ordinal in batch.members)
 
 
-def _names(members: Iterable[int], world: World) -> list[str]:
+def names(members: Iterable[int], world: World) -> list[str]:
+    """The instances with these ordinals."""
     wanted = {str(ordinal) for ordinal in members}
     return [name for name in world.pods if name.rpartition("-")[2] in wanted]
 
 
 def _listed(members: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(members))) or "none"
+
+
+def _image(pod: Obj, container: str) -> str:
+    return next((text(c, "image") for c in at(pod, "spec.initContainers", []) if text(c, "name") == container), "")

@@ -1,4 +1,5 @@
-"""What happens in the demo: a set comes up, a good version rolls out, a broken one is stopped and put back.
+"""What happens in the demo: sets come up, a good version rolls out, a broken one is stopped and put back; then two
+extensions are upgraded in place, of which one fails and the other doesn't mind.
 
 Everything is done as a user would do it, with kubectl; the commands are shown.
 """
@@ -10,10 +11,11 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from scalesets.cli import words
+from scalesets.cli import extensions, words
 from scalesets.cli.cluster import Cluster
-from scalesets.cli.demo import evidence
+from scalesets.cli.demo import evidence, in_place
 from scalesets.cli.demo.evidence import Finding, Witness, World, is_ready
+from scalesets.cli.demo.in_place import Agent
 from scalesets.cli.demo.show import Show
 from scalesets.cli.demo.stage import Stage
 from scalesets.cli.errors import CommandError, ExitCode
@@ -22,6 +24,7 @@ from scalesets.cli.mirror import follow
 from scalesets.cli.snapshot import Snapshot
 from scalesets.cli.views import upgrades
 from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.cli.whose import known
 from scalesets.kube.names import LABEL_IMAGE_VERSION
 
 SET = "web"
@@ -31,17 +34,27 @@ FIRST = "22.4.202611010"
 GOOD = "22.4.202612010"
 BROKEN = "22.4.202701010"
 HEALTH_TIMEOUT = "PT8S"
-PATIENCE = 60.0
-"""Seconds that each act may take; a healthy one takes a third."""
+PATIENCE = 100.0
+"""Seconds that each act may take; a healthy one takes half at most."""
+AGENTS, AGENTS_FILE = "agents", "extensions/upgrade.yaml"
+BAD = Agent("metrics", "1.4.0", "1.5.0")
+WELL = Agent("logs", "2.0.3", "2.1.0")
+EXTENSIONS_REGISTRY = "registry.example/ext"
 
 Test = Callable[[Snapshot], bool]
 
 
 async def tell(stage: Stage, cluster: Cluster, examples: Path, show: Show) -> tuple[Finding, ...]:
     """Play it; what was found at the end of each act."""
-    show.command(f"kubectl apply -f {examples.name}/")
-    show.step("a platform image is published, and a set of 20 instances in five update domains comes up")
-    await stage.kubectl("apply", f"--filename={examples}")
+    show.command(f"kubectl apply -f {examples.name}/ -f {examples.name}/{AGENTS_FILE}")
+    show.step("an image and two extensions are published, and two sets of 20 instances in five update domains come up")
+    await stage.kubectl("apply", f"--filename={examples}", f"--filename={examples / AGENTS_FILE}")
+    images = await _of_images(stage, cluster, show)
+    return (*images, *await _of_extensions(stage, cluster, show))
+
+
+async def _of_images(stage: Stage, cluster: Cluster, show: Show) -> list[Finding]:
+    """The OS image of `web`: a good version, then a broken one."""
     async with contextlib.aclosing(follow(cluster, SET, shortest=0.12, longest=0.5)) as snapshots:
         await _until(snapshots, show, _all_ready_on(FIRST))
         start = await evidence.look(cluster, SET)
@@ -63,7 +76,51 @@ async def tell(stage: Stage, cluster: Cluster, examples: Path, show: Show) -> tu
         broken, after, findings = await _publish(stage, cluster, snapshots, show, BROKEN, broken_image, rolled)
         last = evidence.of_broken(broken, GOOD, rolled, after, findings)
         _report(show, last)
-        return (*found, *last)
+        return [*found, *last]
+
+
+async def _of_extensions(stage: Stage, cluster: Cluster, show: Show) -> list[Finding]:
+    """The extensions of `agents`: both are due at once, the first of them never starts."""
+    async with contextlib.aclosing(follow(cluster, AGENTS, shortest=0.12, longest=0.5)) as snapshots:
+        await _until(snapshots, show, _all_ready_on(FIRST))
+        before = await evidence.look(cluster, AGENTS)
+        show.step(f"newer versions of two extensions of {AGENTS} are published; {BAD.name} {BAD.to} never starts")
+        for agent, tag in ((BAD, f"{BAD.to}-broken"), (WELL, WELL.to)):
+            await _publish_extension(stage, cluster, show, agent, f"{EXTENSIONS_REGISTRY}/{agent.name}:{tag}")
+        async with Witness(cluster, AGENTS) as witness:
+            show.command(f"kubectl scaleset extensions {AGENTS} --enable {BAD.name} --enable {WELL.name}")
+            wanted = {BAD.name: True, WELL.name: True}
+            await extensions.switch(cluster, known(AGENTS), wanted, CATALOG, quiet=True)
+
+            def over(snapshot: Snapshot) -> bool:
+                ready = [pod for pod in snapshot.pods if is_ready(pod)]
+                lock = text(snapshot.scale_set, "status.currentUpgrade")
+                return _of_both(snapshot) is not None and not lock and len(ready) == len(before.pods)
+
+            snapshot = await _until(snapshots, show, over)
+            after = await evidence.look(cluster, AGENTS)
+        upgrade = _of_both(snapshot)
+        assert upgrade is not None
+        found = in_place.of_extensions(upgrade, WELL, BAD, before, after, witness)
+        _report(show, found)
+        return found
+
+
+async def _publish_extension(stage: Stage, cluster: Cluster, show: Show, agent: Agent, image: str) -> None:
+    """Publish a version of an extension, and wait until sets know of it."""
+    kind, name = "vmext", f"example-{agent.name}"
+    show.command(f"kubectl patch {kind} {name} …   # version {agent.to}")
+    show.note(f"image {image}")
+    line = {"op": "add", "path": "/spec/versions/-", "value": {"version": agent.to, "image": image}}
+    await stage.patch(kind, name, cluster.namespace, [line])
+    known_as = f"--for=jsonpath={{.status.latest[0].version}}={agent.to}"
+    await stage.kubectl("wait", f"{kind}/{name}", f"--namespace={cluster.namespace}", known_as, "--timeout=20s")
+
+
+def _of_both(snapshot: Snapshot) -> UpgradeView | None:
+    """The upgrade of the two extensions, once it has ended."""
+    ended = (upgrades.read(u) for u in snapshot.upgrades if is_final(u))
+    return next((u for u in ended if {e.name for e in u.extensions} == {BAD.name, WELL.name}), None)
 
 
 async def _publish(

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from scalesets.cli import words
 from scalesets.cli.render.shapes import table, word
-from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.cli.views.upgrades import ExtensionTargetView, UpgradeView
 
 
 def render(upgrades: Sequence[UpgradeView], *, now: datetime, width: int, wide: bool = False) -> RenderableType:
@@ -21,7 +21,7 @@ def render(upgrades: Sequence[UpgradeView], *, now: datetime, width: int, wide: 
     grid = _table(upgrades, now, wide=wide, took=True)
     if not wide and Console(width=1000).measure(grid).maximum > width:
         grid = _table(upgrades, now, wide=False, took=False)
-    troubles = [_trouble(u) for u in upgrades if u.error or u.roll_back_error]
+    troubles = [_trouble(u) for u in upgrades if u.error or u.roll_back_error or _is_mixed(u)]
     return Group(grid, *([Text(), *troubles] if troubles else []))
 
 
@@ -57,9 +57,20 @@ def _table(upgrades: Sequence[UpgradeView], now: datetime, *, wide: bool, took: 
 def _trouble(upgrade: UpgradeView) -> Text:
     told = Text.assemble((upgrade.name, "bold"), ": ")
     code = f"{upgrade.error_code}: " if upgrade.error_code else ""
-    return told.append(
-        "; ".join(filter(None, [f"{code}{upgrade.error}" if upgrade.error else "", upgrade.roll_back_error]))
-    )
+    parts = [f"{code}{upgrade.error}" if upgrade.error else "", upgrade.roll_back_error]
+    if upgrade.extensions and (len(upgrade.extensions) > 1 or not upgrade.error):
+        parts += [_fate(e, upgrade) for e in upgrade.extensions]
+    return told.append("; ".join(filter(None, parts)))
+
+
+def _is_mixed(upgrade: UpgradeView) -> bool:
+    """Whether one of its extensions went another way than the upgrade as a whole."""
+    return any(e.failed or e.given_up for e in upgrade.extensions)
+
+
+def _fate(extension: ExtensionTargetView, upgrade: UpgradeView) -> str:
+    why = f" ({extension.error})" if extension.error and extension.error not in upgrade.error else ""
+    return f"{extension.name} {extension.outcome}, {extension.successful} done, {extension.failed} failed{why}"
 
 
 def _time(time: datetime | None) -> str:

@@ -36,8 +36,8 @@ def _versions(image: ImageView, now: datetime, wide: bool) -> RenderableType:
             v.version,
             *([v.location] if located else []),
             word(v.state),
-            _day(v.published),
-            *([_day(v.end_of_life)] if wide else []),
+            day(v.published),
+            *([day(v.end_of_life)] if wide else []),
             *([_notes(v, now)] if noted else []),
         )
     return grid
@@ -53,5 +53,6 @@ def _notes(version: ImageVersionView, now: datetime) -> str:
     return "; ".join(notes)
 
 
-def _day(time: datetime | None) -> str:
+def day(time: datetime | None) -> str:
+    """The day of a time."""
     return f"{time:%Y-%m-%d}" if time else "-"

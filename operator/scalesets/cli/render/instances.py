@@ -19,22 +19,29 @@ def render(instances: Sequence[InstanceView], *, now: datetime, wide: bool = Fal
         return Text("no instances: spec.replicas is 0")
     zoned = any(i.zone for i in instances)
     models = wide or len({i.model for i in instances}) > 1
+    versions = [",".join(f"{name}={version}" for name, version in i.extensions.items()) for i in instances]
+    differ = not wide and len(set(versions)) > 1
     notes = [_note(i, wide) for i in instances]
     headings = ["INSTANCE", *(["ZONE"] if zoned else []), "DOMAIN", "VERSION", *(["MODEL"] if models else [])]
-    headings += ["STATUS", "AGE", *(["RESTARTS", "IP", "NODE", "EXTENSIONS"] if wide else [])]
+    headings += [
+        *(["EXTENSIONS"] if differ else []),
+        "STATUS",
+        "AGE",
+        *(["RESTARTS", "IP", "NODE", "EXTENSIONS"] if wide else []),
+    ]
     grid = table(*headings, *(["NOTE"] if any(notes) else []), right=("RESTARTS",), whole=headings[1:], wide=wide)
-    for i, note in zip(instances, notes, strict=True):
+    for i, note, extensions in zip(instances, notes, versions, strict=True):
         row: list[RenderableType] = [
             i.name,
             *([i.zone] if zoned else []),
             str(i.update_domain),
             i.image_version or "-",
             *([i.model or "-"] if models else []),
+            *([extensions or "-"] if differ else []),
             word(i.status),
             words.age(now, i.created) or "-",
         ]
         if wide:
-            extensions = ",".join(f"{name}={version}" for name, version in i.extensions.items())
             row += [str(i.restarts), i.ip or "-", i.node or "-", extensions or "-"]
         if any(notes):
             row.append(Text(note))

@@ -24,14 +24,18 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
     )
     if not view.batches:
         left = "nothing is left to begin" if view.upgrade else f"nothing to do, {_everybody(view)}"
-        return Group(title, Text(left), *_left_out(view))
+        why = [Text(words.upper_first(view.blocked), style="yellow")] if view.blocked else []
+        return Group(title, Text(left), *why, *_left_out(view))
     parts: list[RenderableType] = [title, Text(_sentence(view)), Text()]
     zoned = any(batch.zone for batch in view.batches)
-    grid = table("BATCH", *(["ZONE"] if zoned else []), "DOMAIN", "COUNT", "INSTANCES", right=("COUNT",), wide=wide)
+    in_place = any(batch.extension for batch in view.batches)
+    cell = [*(["EXTENSION"] if in_place else []), *(["ZONE"] if zoned else []), "DOMAIN"]
+    grid = table("BATCH", *cell, "COUNT", "INSTANCES", right=("COUNT",), wide=wide)
     for batch in view.batches:
         names = ", ".join(batch.instances) if wide else words.listing(batch.instances, limit=NAMES)
-        place = [*([batch.zone or "all"] if zoned else []), str(batch.update_domain)]
-        grid.add_row(str(batch.number), *place, str(len(batch.instances)), names)
+        zone = [batch.zone or "all"] if zoned else []
+        cell = [*([batch.extension] if in_place else []), *zone, str(batch.update_domain)]
+        grid.add_row(str(batch.number), *cell, str(len(batch.instances)), names)
     parts.append(grid)
     if view.blocked:
         held = "It would not go on now" if view.upgrade else "It does not begin by itself now"

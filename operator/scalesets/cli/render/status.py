@@ -10,7 +10,7 @@ from scalesets.cli import words
 from scalesets.cli.program import hint
 from scalesets.cli.render.shapes import STYLES, WIDEST, Bar, Legend, Marks, Segment, table, word
 from scalesets.cli.views.instances import Standing
-from scalesets.cli.views.status import CellView, ProgressView, StatusView
+from scalesets.cli.views.status import CellView, InstalledView, ProgressView, StatusView
 from scalesets.cli.views.upgrades import TYPE_WORDS, UpgradeView
 
 MOST_ROWS = 24  # more cells than this are summed up by zone, unless the user asks for all
@@ -39,7 +39,8 @@ def line(view: StatusView) -> str:
         last = f", {view.last.name} {view.last.outcome}" if view.last is not None and view.last.name else ""
         version = f"version {view.version or '-'}"
         return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, {version}{last}{now}"
-    batch = f", batch {_batch_number(view, upgrade)}" if upgrade.batch else ""
+    extension = f" ({upgrade.batch.extension})" if upgrade.batch and upgrade.batch.extension else ""
+    batch = f", batch {_batch_number(view, upgrade)}{extension}" if upgrade.batch else ""
     waits = f", waits for {view.waiting_for[0].what}" if view.waiting_for else ""
     counts = f"{progress.done} of {progress.total} done, {progress.failed} failed"
     return f"{upgrade.name}: {upgrade.code}, {counts}{batch}{waits}"
@@ -52,6 +53,8 @@ def outcome(upgrade: UpgradeView, *, set_name: str) -> Text:
         settled = "there was nothing to do"
     took = words.span(upgrade.completed - upgrade.started) if upgrade.completed and upgrade.started else ""
     told = Text.assemble(upgrade.name, " ", word(upgrade.code), f": {settled}{f', in {took}' if took else ''}")
+    for e in upgrade.extensions if len(upgrade.extensions) > 1 else ():
+        told.append(f"\n{e.name} {e.to_version}: {e.outcome}, {e.successful} done, {e.failed} failed")
     if upgrade.error:
         told.append(f"\n{upgrade.error_code}: {upgrade.error}", style="red")
     if upgrade.code != "Completed":
@@ -78,7 +81,24 @@ def _head(view: StatusView) -> RenderableType:
         grid.add_row("", Text(view.health.message, style=health.style))
     if view.upgrade is None and view.last is not None:
         grid.add_row("Last", _last(view))
+    if view.upgrade is None or view.upgrade.type != "Extension":  # which has lines of its own
+        for index, extension in enumerate(view.extensions):
+            grid.add_row("" if index else "Extensions", _installed(view, extension))
     return grid
+
+
+def _installed(view: StatusView, extension: InstalledView) -> Text:
+    told = Text.assemble(f"{extension.name} ", (extension.version or "not installed yet", "bold"))
+    if extension.automatic_upgrade != "Enabled":
+        told.append(f"   automatic upgrade {extension.automatic_upgrade}", style="dim")
+    if extension.last_outcome not in ("", "Completed"):
+        ago = words.age(view.now, extension.last_completed)
+        told.append_text(Text.assemble("   ", word(extension.last_outcome), f" to {extension.last_version} {ago} ago"))
+        if extension.retry is not None:
+            told.append(
+                f", again {'in ' + words.span(extension.retry - view.now) if extension.retry > view.now else 'now'}"
+            )
+    return told
 
 
 def _last(view: StatusView) -> Text:
@@ -98,17 +118,32 @@ def _upgrade(view: StatusView, upgrade: UpgradeView, width: int) -> list[Rendera
     about = TYPE_WORDS.get(upgrade.type, upgrade.type)
     if upgrade.type == "OSImage":
         about += f" {source}{upgrade.target_version}"
+    elif upgrade.type == "Extension":
+        about += f" of {upgrade.target or 'all that are due'}"
     elif upgrade.target_model:
         about += f" to {upgrade.target_model}"
     lines: list[RenderableType] = [title, Text(f"{about}, by {upgrade.started_by}, {start} ago")]
     if view.progress is not None and view.progress.total:
         lines.append(_bar(view.progress, width))
+    if upgrade.extensions:
+        lines += targets(upgrade)
     if upgrade.batch is not None:
         lines.append(_batch(view, upgrade))
     if upgrade.skipped:
         names = [f"{view.name}-{o}" for o in sorted(upgrade.skipped)]
         lines.append(Text(f"Left out  {words.listing(names)}", style="dim"))
     return lines
+
+
+def targets(upgrade: UpgradeView) -> list[RenderableType]:
+    """The extensions of an upgrade: where each goes, and how that fares."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for e in upgrade.extensions:
+        counts = [f"{e.successful} done"] if e.successful else []
+        counts += [f"{e.failed} failed"] if e.failed else []
+        versions = f"{e.from_version} -> {e.to_version}" if e.from_version else e.to_version
+        grid.add_row(e.name, versions, word(e.outcome), ", ".join(counts))
+    return [grid, *(Text(f"{e.name}: {e.error}", style="red") for e in upgrade.extensions if e.error)]
 
 
 def _bar(progress: ProgressView, width: int) -> RenderableType:
@@ -139,7 +174,8 @@ def _batch(view: StatusView, upgrade: UpgradeView) -> Text:
     place = f"zone {batch.zone}, " if batch.zone else ""
     names = [f"{view.name}-{o}" for o in sorted(batch.members)]
     age = words.age(view.now, batch.started)
-    told = Text.assemble((f"Batch {_batch_number(view, upgrade)}", "bold"), f"   {place}update domain ")
+    what = f"{batch.extension}, " if batch.extension else ""
+    told = Text.assemble((f"Batch {_batch_number(view, upgrade)}", "bold"), f"   {what}{place}update domain ")
     few = len(names) <= 5
     return told.append(f"{batch.update_domain}, {age}: {words.listing(names, limit=4 if few else 2)}")
 

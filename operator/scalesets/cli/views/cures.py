@@ -65,6 +65,7 @@ def of(reason: str, set_name: str) -> str:
         "AlreadyTried": f"publish a newer version, change the model, or {hint('start', set_name)} to try this one "
         "again (without automatic roll-back)",
         "ModelUpgradeFaulted": f"change the model, or {hint('update-instances', set_name, '--all')}",
+        "NodeTooOld": f"upgrade those nodes; or replace the instances: {hint('update-instances', set_name, 'NAME')}",
         "TemplateRefused": "mend spec.template as the server's words say",
         "NameConflict": "delete or rename the foreign pod",
         "ClaimConflict": 'delete or rename the foreign claim, or set the annotation scalesets.dev/adopt-claims: "true"',

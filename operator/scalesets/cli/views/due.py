@@ -12,6 +12,7 @@ from scalesets.cli import words
 from scalesets.cli.fields import at, condition, names, text, when
 from scalesets.cli.program import hint
 from scalesets.cli.views import budgets, cures, images, instances, status
+from scalesets.cli.views.extensions_due import ABOUT_EXTENSIONS
 from scalesets.cli.views.findings import Finding, Sight, Weight
 from scalesets.engine import checks, eligibility, ordinals, rolling, scopes, versions
 from scalesets.engine.census import Census
@@ -58,7 +59,8 @@ def is_due(sight: Sight) -> Iterator[Finding]:
     )
     progressing = condition(sight.scale_set, "Progressing")
     running = sight.around.snapshot.running_upgrade is not None
-    if running or progressing is None or progressing.reason not in cures.HOLDS:
+    elsewhere = progressing is not None and progressing.message.startswith(ABOUT_EXTENSIONS)
+    if running or progressing is None or elsewhere or progressing.reason not in cures.HOLDS:
         yield Finding(Weight.NOTE, "Behind", message, "" if running else hint("plan", view.name))
         return
     weight = Weight.WAITS if progressing.reason in cures.PASSES else Weight.BLOCKS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalesets.cli.surroundings import Surroundings, engine_view
-from scalesets.cli.views import at_work, due
+from scalesets.cli.views import at_work, due, extensions_due
 from scalesets.cli.views.findings import Check, Finding, Sight, Weight
 from scalesets.engine import census as counting
 
@@ -24,8 +24,11 @@ CHAIN: tuple[Check, ...] = (
     due.share_of_unhealthy,
     due.is_due,
     due.newer_versions,
+    extensions_due.are_due,
+    extensions_due.newer_versions,
     due.new_instances,
     due.instances_left_out,
+    extensions_due.on_old_kubelets,
     due.disruption_budgets,
     due.last_upgrade,
 )
@@ -66,7 +69,11 @@ def _verdict(findings: list[Finding]) -> str:
         return "An upgrade is at work"
     if by_weight[Weight.WAITS]:
         return "It waits, and goes on by itself"
-    if any(f.reason == "Behind" for f in findings):
-        off = any(f.reason == "Disabled" for f in findings)
-        return "Instances are behind, and automatic upgrades are off" if off else "An upgrade should begin soon"
+    reasons = {f.reason for f in findings}
+    if "ExtensionBehind" in reasons or ("Behind" in reasons and "Disabled" not in reasons):
+        return "An upgrade should begin soon"
+    if "Behind" in reasons:
+        return "Instances are behind, and automatic upgrades are off"
+    if reasons & {"ExtensionDisabled", "ExtensionNotSupported"}:
+        return "Extensions are behind, and are not upgraded automatically"
     return "Nothing is due"

@@ -107,7 +107,7 @@ def _in_location(image: Obj, users: list[Obj], location: str, now: datetime) -> 
         ImageVersionView(
             version=version.version,
             location=location,
-            state=_state(version, _told(image, version.version, location), now),
+            state=state_in(image, version, location, now),
             published=None if version.removed else version.published,
             latest=newest is not None and version.version == newest.version,
             excluded_from_latest=version.excluded,
@@ -118,7 +118,8 @@ def _in_location(image: Obj, users: list[Obj], location: str, now: datetime) -> 
     ]
 
 
-def _state(version: CatalogueVersion, told: str, now: datetime) -> str:
+def state_in(image: Obj, version: CatalogueVersion, location: str, now: datetime) -> str:
+    """How a version of an image or extension stands in a location, in a word."""
     if version.removed:
         return "Removed"
     if version.changed:
@@ -126,7 +127,7 @@ def _state(version: CatalogueVersion, told: str, now: datetime) -> str:
     if version.published > now:
         return "Pending"
     if version.available_since is None or version.available_since > now:
-        return told or "NotReplicated"
+        return _told(image, version.version, location) or "NotReplicated"
     return "Available"
 
 

@@ -18,15 +18,15 @@ from scalesets.cli.fields import (
     when,
 )
 from scalesets.cli.snapshot import Snapshot
-from scalesets.cli.views import pods, upgrades
+from scalesets.cli.views import goals, pods, sidecars, upgrades
+from scalesets.cli.views.goals import Goal
 from scalesets.cli.views.pods import PodState
-from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.cli.views.upgrades import BatchView, UpgradeView
 from scalesets.engine import ordinals, placement
 from scalesets.kube import times
 from scalesets.kube.names import (
     ANNOTATION_PENDING,
     ANNOTATION_PROTECT,
-    EXTENSION_PREFIX,
     LABEL_IMAGE_VERSION,
     LABEL_MODEL,
     instance_ordinal,
@@ -71,14 +71,6 @@ class InstanceView:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What the set is on or moves to: an image version, a model, or both; an empty one isn't compared."""
-
-    image_version: str
-    model: str
-
-
 def read(snapshot: Snapshot) -> tuple[InstanceView, ...]:
     """All instances by ordinal: those that should be there, and those with a pod that should not."""
     scale_set = snapshot.scale_set
@@ -91,26 +83,14 @@ def read(snapshot: Snapshot) -> tuple[InstanceView, ...]:
     look = _Look(
         scale_set=scale_set,
         upgrade=upgrade,
-        goal=goal(scale_set, upgrade),
+        goal=goals.of(scale_set, upgrade),
         failed=_failed(snapshot),
         new_since=snapshot.now - health_timeout(scale_set),
         protected=protected(scale_set),
         replicas=replicas,
+        now=snapshot.now,
     )
     return tuple(look.at(ordinal, by_ordinal.get(ordinal), record.get(ordinal)) for ordinal in everyone)
-
-
-def goal(scale_set: Obj, upgrade: UpgradeView | None) -> Goal:
-    """What an upgrade brings its instances to; without one, what the set's status says it is on.
-
-    In Manual mode the model of an instance is the user's affair (O20), so only the version counts there.
-    """
-    if upgrade is not None and upgrade.type == "OSImage":
-        return Goal(upgrade.target_version, upgrade.target_model)
-    if upgrade is not None and upgrade.type == "Model":
-        return Goal("", upgrade.target_model)
-    manual = text(scale_set, "spec.upgradePolicy.mode", "Rolling") == "Manual"
-    return Goal(text(scale_set, "status.imageVersion"), "" if manual else text(scale_set, "status.currentModel"))
 
 
 def pods_by_ordinal(snapshot: Snapshot) -> dict[int, Obj]:
@@ -151,17 +131,21 @@ class _Look:
     new_since: datetime  # who is younger may be starting still
     protected: frozenset[int]
     replicas: int
+    now: datetime
 
     def at(self, ordinal: int, pod: Obj | None, recorded: Obj | None) -> InstanceView:
         state = self._state(ordinal, pod)
         version = label(pod, LABEL_IMAGE_VERSION) if pod else text(recorded, "imageVersion")
         model = label(pod, LABEL_MODEL) if pod else text(recorded, "model")
+        extensions = sidecars.installed(pod) if pod else _recorded_extensions(recorded)
         healthy = state.word == "Ready"
-        on_goal = self.goal.image_version in ("", version) and self.goal.model in ("", model)
+        on_goal = self.goal.reached(version, model, extensions)
         notes = annotations_of(pod) if pod else {}
         is_protected = ordinal in self.protected or notes.get(ANNOTATION_PROTECT) == "true"
-        rolling_back = self._rolls_back(ordinal, healthy=healthy, on_goal=on_goal)
-        in_work = rolling_back or self._in_work(ordinal, healthy=healthy, on_goal=on_goal)
+        patched = self._patch_left(ordinal, pod, extensions)
+        there = on_goal if patched is None else not patched
+        rolling_back = self._rolls_back(ordinal, healthy=healthy, on_goal=on_goal if patched is None else bool(patched))
+        in_work = rolling_back or self._in_work(ordinal, healthy=healthy, on_goal=there)
         set_zones = zones(self.scale_set)
         return InstanceView(
             name=f"{name_of(self.scale_set)}-{ordinal}",
@@ -170,14 +154,10 @@ class _Look:
             update_domain=placement.update_domain(ordinal, set_zones, update_domains(self.scale_set)),
             image_version=version,
             model=model,
-            extensions={
-                key.removeprefix(EXTENSION_PREFIX): value
-                for key, value in sorted(notes.items())
-                if key.startswith(EXTENSION_PREFIX) and not key.endswith(".before")
-            },
+            extensions=extensions,
             status="RollingBack" if rolling_back else "Upgrading" if in_work else state.word,
             pod=state.word,
-            detail=_work_left(state) if in_work else state.detail,
+            detail=(patched or _work_left(state)) if in_work else state.detail,
             standing=self._standing(state, in_work=in_work, on_goal=on_goal, new=pod is None and recorded is None),
             healthy=healthy,
             since=state.since,
@@ -189,6 +169,20 @@ class _Look:
             protected=is_protected,
             notes=tuple(self._notes(ordinal, state, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
         )
+
+    def _patch_left(self, ordinal: int, pod: Obj | None, extensions: Mapping[str, str]) -> str | None:
+        """What the extension of the running batch is waited for on this instance; None when that isn't the question."""
+        batch = self.upgrade.batch if self.upgrade else None
+        if self.upgrade is None or batch is None or not batch.extension or ordinal not in batch.members or pod is None:
+            return None
+        name = batch.extension
+        targets = [e.to_version for e in self.upgrade.extensions if e.name == name]
+        behind = any(sidecars.is_behind(extensions.get(name, ""), to) for to in targets)
+        if behind and ordinal not in batch.rolled_back:
+            return f"{name} not patched yet"
+        if not behind and ordinal in batch.rolled_back:
+            return f"{name} not patched back yet"
+        return sidecars.work_left(pod, name, self.now)
 
     def _state(self, ordinal: int, pod: Obj | None) -> PodState:
         """The pod's state; one that failed, or takes longer than healthTimeout, isn't starting any more."""
@@ -228,16 +222,9 @@ class _Look:
         if ordinal >= self.replicas:
             notes.append("scaled in")
         if upgrade is not None:
-            batch = next((b for b in reversed(upgrade.batches) if ordinal in b.members), None)
-            if batch is not None and ordinal in batch.roll_back_failed:
-                notes.append(f"failed in batch {batch.number}, roll-back too")
-            elif batch is not None and ordinal in batch.rolled_back:
-                notes.append(f"failed in batch {batch.number}, put back")
-            elif batch is not None and ordinal in batch.failed:
-                notes.append(f"failed in batch {batch.number}")
-            elif batch is not None:
-                notes.append(f"batch {batch.number}" if in_work else f"batch {batch.number} done")
-            elif ordinal in upgrade.scope:
+            own = [b for b in upgrade.batches if ordinal in b.members]
+            notes += [_verdict(b, ordinal, in_work=in_work) for b in own if b is own[-1] or ordinal in b.failed]
+            if not own and ordinal in upgrade.scope:
                 notes.append("to come")
         elif ordinal in self.failed and state.word != "Ready":
             notes.append(f"failed in {self.failed[ordinal]}")
@@ -264,10 +251,27 @@ def _failed(snapshot: Snapshot) -> dict[int, str]:
         upgrade = upgrades.read(raw)
         for batch in upgrade.batches:
             for ordinal in batch.members:
-                found.pop(ordinal, None)
+                if found.get(ordinal) != upgrade.name:  # another extension of the same upgrade mends nothing
+                    found.pop(ordinal, None)
             left = batch.failed - (batch.rolled_back - batch.roll_back_failed)
             found.update(dict.fromkeys(left, upgrade.name))
     return found
+
+
+def _verdict(batch: BatchView, ordinal: int, *, in_work: bool) -> str:
+    """What a batch did to an instance; of several extensions one may have failed on it, and another not."""
+    what = f"{batch.extension} " if batch.extension else ""
+    if ordinal in batch.roll_back_failed:
+        return f"{what}failed in batch {batch.number}, roll-back too"
+    if ordinal in batch.rolled_back:
+        return f"{what}failed in batch {batch.number}, put back"
+    if ordinal in batch.failed:
+        return f"{what}failed in batch {batch.number}"
+    return f"{what}batch {batch.number}{'' if in_work else ' done'}"
+
+
+def _recorded_extensions(recorded: Obj | None) -> dict[str, str]:
+    return {text(e, "name"): text(e, "version") for e in at(recorded, "extensions", [])}
 
 
 def _work_left(state: PodState) -> str:

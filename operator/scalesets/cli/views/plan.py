@@ -10,6 +10,7 @@ from scalesets.cli.errors import CommandError
 from scalesets.cli.program import hint
 from scalesets.engine import batches, checks, rolling, scopes, start
 from scalesets.engine import census as counting
+from scalesets.engine import extensions as engine_extensions
 from scalesets.engine.batches import Choice
 from scalesets.engine.census import Census
 from scalesets.engine.view import (
@@ -24,12 +25,16 @@ from scalesets.engine.view import (
     UpgradeType,
 )
 
+PATCHING_SINCE = "1.32"
+"""The first kubelet that restarts a native sidecar whose image is patched."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedBatch:
-    """One batch to come; ``zone`` is empty without zones, or across them."""
+    """A batch to come. ``zone`` is empty without zones, or across them; ``extension`` where instances are replaced."""
 
     number: int
+    extension: str
     zone: str
     update_domain: int
     instances: tuple[str, ...]
@@ -74,26 +79,39 @@ def running(view: SetView, now: datetime) -> PlanView | None:
 
 
 def hypothetical(
-    view: SetView, kind: UpgradeType, started_by: StartedBy, now: datetime, *, instances: Sequence[str] = ()
+    view: SetView,
+    kind: UpgradeType,
+    started_by: StartedBy,
+    now: datetime,
+    *,
+    instances: Sequence[str] = (),
+    extensions: Sequence[str] = (),
 ) -> PlanView:
     """An upgrade as it would begin now. A CommandError says why it can't."""
-    upgrade = Upgrade("", "", now, kind, started_by, instances=tuple(instances))
+    upgrade = Upgrade("", "", now, kind, started_by, instances=tuple(instances), extensions=tuple(extensions))
     status = scopes.begin(view, upgrade, counting.take(view, now), now)
     if status.code.final:
         mend = hint("explain", view.name)
         raise CommandError(f"nothing to plan: {status.error} ({status.error_code})", mend=mend)
     made = _plan(view, upgrade, status, now)
-    if started_by is StartedBy.USER or made.blocked or not made.instances:
+    if started_by is StartedBy.USER or made.blocked:
         return made
+    if not made.instances:
+        return replace(made, blocked=_extensions_held(view, now)) if kind is UpgradeType.EXTENSION else made
     return replace(made, blocked=_not_by_itself(view, kind, now))
 
 
 def next_type(view: SetView, now: datetime) -> UpgradeType:
-    """What the platform would do first: a changed model goes before an image in Rolling mode."""
-    probe = Upgrade("", "", now, UpgradeType.MODEL, StartedBy.PLATFORM)
-    status = scopes.begin(view, probe, counting.take(view, now), now)
-    due = bool(status.scope) and view.mode.value == "Rolling"
-    return UpgradeType.MODEL if due else UpgradeType.OS_IMAGE
+    """What the platform would do first: a changed model in Rolling mode, then an image, then extensions."""
+    census = counting.take(view, now)
+
+    def has_work(kind: UpgradeType) -> bool:
+        return bool(scopes.begin(view, Upgrade("", "", now, kind, StartedBy.PLATFORM), census, now).scope)
+
+    if view.mode is UpgradeMode.ROLLING and has_work(UpgradeType.MODEL):
+        return UpgradeType.MODEL
+    os_comes = view.os_policy.enabled and has_work(UpgradeType.OS_IMAGE)
+    return UpgradeType.EXTENSION if not os_comes and has_work(UpgradeType.EXTENSION) else UpgradeType.OS_IMAGE
 
 
 def batches_to_come(view: SetView, now: datetime) -> int | None:
@@ -104,7 +122,8 @@ def batches_to_come(view: SetView, now: datetime) -> int | None:
     upgrade = _begun(view)
     if upgrade is None or upgrade.status is None:
         return None
-    return len(_choose(view, upgrade, upgrade.status, counting.take(view, now)))
+    census = counting.take(view, now)
+    return sum(len(parts) for _, parts in _visits(view, upgrade, upgrade.status, census))
 
 
 def _begun(view: SetView) -> Upgrade | None:
@@ -113,12 +132,37 @@ def _begun(view: SetView) -> Upgrade | None:
     return next((u for u in view.upgrades if u.status is not None and not u.finished), None)
 
 
-def _choose(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census) -> tuple[Choice, ...]:
+Parts = list[tuple[str, Ordinals]]
+"""The batches of one visit: an extension and its members each; where instances are replaced, one of no name."""
+
+
+def _visits(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census) -> list[tuple[Choice, Parts]]:
+    """The cells to come, each with its batches."""
+    if upgrade.type is not UpgradeType.EXTENSION:
+        pending = status.scope - checks.touched(status.batches, status.scope)
+        return [(c, [("", c.members)]) for c in _choose(view, upgrade, pending, census)]
+    left = dict(engine_extensions.pending(status, census))
+    found: list[tuple[Choice, Parts]] = []
+    if (going_on := engine_extensions.following(status, left)) is not None:
+        last, first, _ = going_on
+        names = list(left)[list(left).index(first) :]
+        here = frozenset(last.members)
+        parts = [(name, members) for name in names if (members := left[name] & here)]
+        left = {name: some - here if name in names else some for name, some in left.items()}
+        found.append((Choice(last.zone, last.update_domain, here), parts))
+    everyone = frozenset[int]().union(*left.values())
+    return found + [
+        (choice, [(name, members) for name, some in left.items() if (members := some & choice.members)])
+        for choice in _choose(view, upgrade, everyone, census)
+    ]
+
+
+def _choose(view: SetView, upgrade: Upgrade, pending: Ordinals, census: Census) -> tuple[Choice, ...]:
     policy = rolling.policy_for(view, upgrade.type)
     sick_first = upgrade.type is UpgradeType.MODEL or policy.prioritize_unhealthy
     return batches.plan(
         view,
-        [o for o in status.scope - checks.touched(status.batches, status.scope) if o < view.replicas],
+        [o for o in pending if o < view.replicas],
         limit=batches.size(policy, upgrade.type, view.replicas),
         cross_zone=policy.cross_zone,
         unhealthy_first=census.unhealthy if sick_first else NONE,
@@ -128,10 +172,12 @@ def _choose(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Cens
 def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> PlanView:
     census = counting.take(view, now)
     policy = rolling.policy_for(view, upgrade.type)
-    pending = status.scope - checks.touched(status.batches, status.scope)
     limit = batches.size(policy, upgrade.type, view.replicas)
-    chosen = _choose(view, upgrade, status, census)
-    known = [census.releases[o].image_version for o in sorted(pending) if o in census.releases]
+    visits = _visits(view, upgrade, status, census)
+    coming = [(choice, name, members) for choice, parts in visits for name, members in parts]
+    pending = frozenset[int]().union(*(members for _, _, members in coming))
+    in_place = upgrade.type is UpgradeType.EXTENSION
+    known = [census.releases[o].image_version for o in sorted(pending) if o in census.releases and not in_place]
     return PlanView(
         name=view.name,
         namespace=view.namespace,
@@ -139,18 +185,19 @@ def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime)
         type=upgrade.type.value,
         started_by=upgrade.started_by.value,
         from_versions=tuple(dict.fromkeys(known)),
-        target=status.target.image_version if upgrade.type is UpgradeType.OS_IMAGE else f"model {status.target.model}",
+        target=_target(upgrade, status),
         replicas=view.replicas,
         instances=len(pending),
         batch_limit=limit,
         batches=tuple(
             PlannedBatch(
                 number=len(status.batches) + index,
+                extension=name,
                 zone="" if policy.cross_zone else choice.zone,
                 update_domain=choice.update_domain,
-                instances=tuple(view.instance_name(o) for o in sorted(choice.members)),
+                instances=tuple(view.instance_name(o) for o in sorted(members)),
             )
-            for index, choice in enumerate(chosen, start=1)
+            for index, (choice, name, members) in enumerate(coming, start=1)
         ),
         left_out=tuple(LeftOut(view.instance_name(o), _why(view, o)) for o in sorted(status.skipped)),
         health_timeout=policy.health_timeout,
@@ -158,6 +205,30 @@ def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime)
         rolls_back=rolling.rolls_back(view, upgrade),
         blocked=_blocked(view, upgrade, census, policy, pending) if pending else "",
     )
+
+
+def _target(upgrade: Upgrade, status: UpgradeStatus) -> str:
+    if upgrade.type is UpgradeType.OS_IMAGE:
+        return status.target.image_version
+    if upgrade.type is UpgradeType.MODEL:
+        return f"model {status.target.model}"
+    targets = [t for t in status.extensions if t.outcome.open]
+    return ", ".join(f"{t.name} {t.former + ' -> ' if t.former else ''}{t.to}" for t in targets)
+
+
+def _extensions_held(view: SetView, now: datetime) -> str:
+    """Why the platform leaves extensions as they are although newer versions are there; empty when none is."""
+    model = view.model
+    names = [e.name for e in model.extensions] if model is not None else []
+    held = []
+    for target in engine_extensions.targets(view, counting.take(view, now), names, now):
+        extension = engine_extensions.model_extension(model, target.name)
+        found = engine_extensions.automatic_upgrade(view, extension) if extension is not None else ""
+        if found != engine_extensions.ENABLED:
+            held.append(f"automatic upgrade of {target.name} is {found} ({target.to} is there)")
+    if held:
+        return f"{'; '.join(held)}; {hint('start', view.name, '--extension', 'NAME')} begins one by hand"
+    return start.choose(view, counting.take(view, now), now).message
 
 
 def _not_by_itself(view: SetView, kind: UpgradeType, now: datetime) -> str:
@@ -175,6 +246,8 @@ def _why(view: SetView, ordinal: int) -> str:
     instance = view.instances.get(ordinal)
     if ordinal in view.protected or (instance is not None and instance.protected):
         return "protected from upgrades"
+    if ordinal in view.unpatchable:
+        return f"its node's kubelet is older than {PATCHING_SINCE}"
     if ordinal in view.claims_deleting:
         return "a claim of it is being deleted"
     return "not on the latest model"

@@ -5,7 +5,6 @@ Progress in the running batch is counted from the pods as they are now: the upgr
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -15,7 +14,7 @@ from scalesets.cli.fields import ConditionView, Obj, at, condition, image_refere
 from scalesets.cli.program import hint
 from scalesets.cli.snapshot import Snapshot
 from scalesets.cli.surroundings import Surroundings, engine_view
-from scalesets.cli.views import instances, plan, upgrades
+from scalesets.cli.views import goals, instances, plan, upgrades
 from scalesets.cli.views.instances import InstanceView, Standing
 from scalesets.cli.views.upgrades import UpgradeView
 
@@ -79,6 +78,19 @@ class LastUpgradeView:
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledView:
+    """An installed extension: its version, whether it is upgraded automatically, and how the last upgrade ended."""
+
+    name: str
+    version: str
+    automatic_upgrade: str
+    last_version: str
+    last_outcome: str
+    last_completed: datetime | None
+    retry: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class WaitView:
     """One thing that is waited for, in words, and since when where that is known."""
 
@@ -108,6 +120,7 @@ class StatusView:
     waiting_for: tuple[WaitView, ...]
     queued: tuple[str, ...]
     last: LastUpgradeView | None
+    extensions: tuple[InstalledView, ...]
     cells: tuple[CellView, ...]
     now: datetime
     lost: str
@@ -119,7 +132,7 @@ def read(snapshot: Snapshot) -> StatusView:
     running = snapshot.running_upgrade
     upgrade = upgrades.read(running) if running is not None else None
     everyone = instances.read(snapshot)
-    wanted = instances.goal(scale_set, upgrade)
+    wanted = goals.of(scale_set, upgrade)
     replicas = number(scale_set, "spec.replicas", 1)
     own = [i for i in everyone if i.ordinal < replicas]
     version = wanted.image_version or text(scale_set, "status.imageVersion")
@@ -143,6 +156,7 @@ def read(snapshot: Snapshot) -> StatusView:
         waiting_for=tuple(_waiting_for(snapshot, upgrade, everyone)),
         queued=tuple(name_of(u) for u in snapshot.waiting_upgrades),
         last=_last(scale_set),
+        extensions=tuple(_installed(e) for e in at(scale_set, "status.extensions", [])),
         cells=cells(own),
         now=snapshot.now,
         lost=snapshot.lost,
@@ -169,22 +183,11 @@ def health(scale_set: Obj) -> HealthView:
 
 def progress(upgrade: UpgradeView, everyone: tuple[InstanceView, ...]) -> ProgressView:
     """Counts of the upgrade's scope: settled batches by their verdict, the running one by its pods."""
-    by_ordinal = {i.ordinal: i for i in everyone}
-    counts: Counter[str] = Counter()
-    left = set(upgrade.scope)
-    for batch in upgrade.batches:
-        members = batch.members & left
-        left -= members
-        failed = members & (batch.failed | batch.rolled_back | batch.roll_back_failed)
-        working = frozenset[int]()
-        if batch.running:
-            healthy = {o for o in members - failed if o in by_ordinal and by_ordinal[o].standing is Standing.UPGRADED}
-            working = members - failed - healthy
-        counts["failed"] += len(failed)
-        counts["working"] += len(working)
-        counts["done"] += len(members) - len(failed) - len(working)
-    counts["pending"] = len(left)
-    return ProgressView(counts["done"], counts["working"], counts["failed"], counts["pending"])
+    touched = upgrade.scope & {o for batch in upgrade.batches for o in batch.members}
+    failed = touched & {o for b in upgrade.batches for o in b.failed | b.rolled_back | b.roll_back_failed}
+    settled = {i.ordinal for i in everyone if i.standing is not Standing.WORKING}
+    working = touched & (upgrade.batch.members if upgrade.batch else frozenset()) - settled - failed
+    return ProgressView(len(touched - failed - working), len(working), len(failed), len(upgrade.scope - touched))
 
 
 def cells(everyone: list[InstanceView]) -> tuple[CellView, ...]:
@@ -254,6 +257,18 @@ def _batches_to_come(snapshot: Snapshot) -> int | None:
         return plan.batches_to_come(engine_view(Surroundings(snapshot)), snapshot.now)
     except CommandError:
         return None
+
+
+def _installed(extension: Obj) -> InstalledView:
+    return InstalledView(
+        name=text(extension, "name"),
+        version=text(extension, "version"),
+        automatic_upgrade=text(extension, "automaticUpgrade"),
+        last_version=text(extension, "lastUpgrade.version"),
+        last_outcome=text(extension, "lastUpgrade.outcome"),
+        last_completed=when(extension, "lastUpgrade.completedTime"),
+        retry=when(extension, "lastUpgrade.retryTime"),
+    )
 
 
 def _last(scale_set: Obj) -> LastUpgradeView | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from scalesets.cli import words
 from scalesets.cli.fields import FINAL_CODES, ConditionView, Obj, at, condition, is_final, name_of, number, text, when
 from scalesets.engine import ordinals
 
@@ -18,6 +19,7 @@ class BatchView:
     """One batch; the sets of ordinals are its members and what became of them."""
 
     number: int
+    extension: str  # of an Extension upgrade: the one that it brings
     zone: str
     update_domain: int
     members: frozenset[int]
@@ -36,6 +38,25 @@ class BatchView:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtensionTargetView:
+    """One extension of an Extension upgrade, and how it fares; another major that is installed is another target."""
+
+    name: str
+    from_version: str
+    to_version: str
+    outcome: str  # Pending | Running | Succeeded | Failed | Stopped | Dropped
+    successful: int
+    failed: int
+    error_code: str
+    error: str
+
+    @property
+    def given_up(self) -> bool:
+        """Whether no more instances are brought to it, although some may be behind."""
+        return self.outcome in ("Stopped", "Dropped")
+
+
+@dataclass(frozen=True, slots=True)
 class UpgradeView:
     """A RollingUpgrade. ``code`` is empty until the operator has begun it; counts are those of its status."""
 
@@ -46,6 +67,7 @@ class UpgradeView:
     from_versions: tuple[str, ...]
     target_version: str
     target_model: str
+    extensions: tuple[ExtensionTargetView, ...]
     created: datetime | None
     started: datetime | None
     completed: datetime | None
@@ -65,6 +87,7 @@ class UpgradeView:
     cancelling: bool
     approved: tuple[str, ...]
     named_instances: tuple[str, ...]
+    named_extensions: tuple[str, ...]
     batches: tuple[BatchView, ...]
 
     @property
@@ -80,9 +103,12 @@ class UpgradeView:
     @property
     def target(self) -> str:
         """Where it goes, in a word or two."""
-        return (
-            self.target_version if self.type == "OSImage" else f"model {self.target_model}" if self.target_model else ""
-        )
+        if self.type == "OSImage":
+            return self.target_version
+        if self.type == "Extension":
+            known = [f"{e.name} {e.to_version}" for e in self.extensions]
+            return words.listing(known or self.named_extensions, limit=2)
+        return f"model {self.target_model}" if self.target_model else ""
 
     @property
     def failed_members(self) -> frozenset[int]:
@@ -97,15 +123,17 @@ def read(upgrade: Obj) -> UpgradeView:
     waiting = text(upgrade, "status.waitingFor")
     if progressing is not None and not is_final(upgrade):
         waiting = waiting or progressing.message
-    versions = dict.fromkeys(v for batch in batches for v in batch.from_versions)
+    type_ = text(upgrade, "spec.type")
+    versions = dict.fromkeys(v for batch in batches for v in batch.from_versions if type_ != "Extension")
     return UpgradeView(
         name=name_of(upgrade),
-        type=text(upgrade, "spec.type"),
+        type=type_,
         code=text(upgrade, "status.runningStatus.code"),
         started_by=text(upgrade, "spec.startedBy", "User"),
         from_versions=tuple(versions),
         target_version=text(upgrade, "status.targetImageReference.version"),
         target_model=text(upgrade, "status.targetModel"),
+        extensions=_extensions(upgrade) if type_ == "Extension" else (),
         created=when(upgrade, "metadata.creationTimestamp"),
         started=when(upgrade, "status.runningStatus.startTime"),
         completed=when(upgrade, "status.runningStatus.completedTime"),
@@ -125,6 +153,7 @@ def read(upgrade: Obj) -> UpgradeView:
         cancelling=bool(at(upgrade, "spec.cancel")) or bool(at(upgrade, "metadata.deletionTimestamp")),
         approved=tuple(at(upgrade, "spec.approvedInstances", [])),
         named_instances=tuple(at(upgrade, "spec.instances", [])),
+        named_extensions=tuple(at(upgrade, "spec.extensions", [])),
         batches=batches,
     )
 
@@ -132,6 +161,7 @@ def read(upgrade: Obj) -> UpgradeView:
 def _batch(batch: Obj) -> BatchView:
     return BatchView(
         number=number(batch, "number"),
+        extension=text(batch, "extension"),
         zone=text(batch, "zone"),
         update_domain=number(batch, "updateDomain"),
         members=_ordinals(batch, "ordinals"),
@@ -142,6 +172,24 @@ def _batch(batch: Obj) -> BatchView:
         started=when(batch, "startTime"),
         completed=when(batch, "completedTime"),
         outcome=text(batch, "outcome", "Running"),
+    )
+
+
+def _extensions(upgrade: Obj) -> tuple[ExtensionTargetView, ...]:
+    """Without an outcome an entry is only what new instances get."""
+    return tuple(
+        ExtensionTargetView(
+            name=text(e, "name"),
+            from_version=text(e, "from"),
+            to_version=text(e, "to"),
+            outcome=text(e, "outcome"),
+            successful=number(e, "successfulInstanceCount"),
+            failed=number(e, "failedInstanceCount"),
+            error_code=text(e, "error.code"),
+            error=text(e, "error.message"),
+        )
+        for e in at(upgrade, "status.targetExtensions", [])
+        if text(e, "outcome")
     )
 
 
