@@ -76,7 +76,7 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
         world.mode,
         world.policy,
         world.os_policy,
-        (world.model.image, world.model.version),
+        (world.model.image, world.model.version, world.model.extensions),
         world.zones,
         world.delete_claims_when_scaled,
         world.replicas_owned,
@@ -88,6 +88,8 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
     for name, gallery in world.images.items():
         if gallery.exists:
             yield "GalleryImage", name, name, (tuple(gallery.published), gallery.seen), gallery
+    for key, gallery in world.extensions.items():
+        yield "Extension", key.replace("/", "-"), key, (tuple(gallery.published), gallery.seen), (key, gallery)
     for ordinal, claim in world.claims.items():
         going = ordinal in world.claims_deleting
         yield "PersistentVolumeClaim", f"data-{SET}-{ordinal}", claim, going, (ordinal, going)
@@ -106,6 +108,8 @@ def _drawn(kind: str, source: Any, world: World) -> Json:
             return _set(world)
         case "GalleryImage":
             return _image(source)
+        case "Extension":
+            return _extension(*source)
         case "PersistentVolumeClaim":
             return _claim(*source)
         case "Pod":
@@ -146,6 +150,15 @@ def _set(world: World) -> Json:
             "updateDomains": world.update_domains,
             "location": REGION,
             "imageReference": {"galleryImage": world.model.image, "version": world.model.version},
+            "extensions": [
+                {
+                    "name": e.name,
+                    "publisher": e.key.partition("/")[0],
+                    "type": e.key.partition("/")[2],
+                    "enableAutomaticUpgrade": e.enable_automatic_upgrade,
+                }
+                for e in world.model.extensions
+            ],
             "upgradePolicy": {
                 "mode": world.mode.value,
                 "rollingUpgradePolicy": rolling,
@@ -184,6 +197,12 @@ def _image(gallery: Gallery) -> Json:
     return {"spec": {"source": "Gallery", "versions": versions}, "status": {"versions": seen}}
 
 
+def _extension(key: str, gallery: Gallery) -> Json:
+    publisher, _, type_ = key.partition("/")
+    drawn = _image(gallery)
+    return {**drawn, "spec": {"publisher": publisher, "type": type_, "versions": drawn["spec"]["versions"]}}
+
+
 def _claim(ordinal: int, going: bool) -> Json:
     meta: Json = {"labels": {f"{PREFIX}scaleset": SET, f"{PREFIX}instance-id": str(ordinal)}}
     return {"meta": meta | ({"deletionTimestamp": "now"} if going else {})}
@@ -197,6 +216,7 @@ def _pod(ordinal: int, pod: Pod, world: World) -> Json:
         f"{PREFIX}model": pod.release.model,
     }
     notes = {f"extension.{PREFIX}{name}": version for name, version in pod.release.extensions}
+    notes |= {f"extension.{PREFIX}{name}.before": c.before for name, c in pod.containers.items() if c.before}
     if pod.protected:
         notes[f"{PREFIX}protect-from-upgrade"] = "true"
     meta: Json = {"labels": labels, "annotations": notes, "creationTimestamp": pod.created.isoformat()}
@@ -213,7 +233,8 @@ def _pod(ordinal: int, pod: Pod, world: World) -> Json:
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
             "containerStatuses": [{"name": "os", "restartCount": 0}],
             "initContainerStatuses": [
-                {"name": name, "restartCount": c.shown(world.now).restarts} for name, c in pod.containers.items()
+                {"name": s.name, "restartCount": world.restarts(pod, s.name), "containerID": s.container_id}
+                for s in world.sidecars(pod)
             ],
         },
     }
@@ -264,4 +285,12 @@ def _groups(releases: Mapping[int, Release]) -> list[Json]:
     grouped: dict[Release, list[int]] = {}
     for ordinal, release in releases.items():
         grouped.setdefault(release, []).append(ordinal)
-    return [{"imageVersion": r.image_version, "model": r.model, "ordinals": render(o)} for r, o in grouped.items()]
+    return [
+        {
+            "imageVersion": r.image_version,
+            "model": r.model,
+            "extensions": [{"name": name, "version": version} for name, version in r.extensions],
+            "ordinals": render(o),
+        }
+        for r, o in grouped.items()
+    ]

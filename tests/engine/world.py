@@ -390,8 +390,16 @@ class World:
             lost=pod.lost,
             protected=pod.protected,
             pending_os_upgrade=pod.pending,
-            sidecars=tuple(self._sidecar(pod, name) for name, _ in pod.release.extensions),
+            sidecars=self.sidecars(pod),
         )
+
+    def sidecars(self, pod: Pod) -> tuple[Sidecar, ...]:
+        """The containers of its extensions, as its status shows them."""
+        return tuple(self._sidecar(pod, name) for name, _ in pod.release.extensions)
+
+    def restarts(self, pod: Pod, name: str) -> int:
+        """How often the extension's container was started anew."""
+        return pod.containers[name].shown(self.now).restarts if name in pod.containers else 0
 
     def _sidecar(self, pod: Pod, name: str) -> Sidecar:
         latest = pod.containers.get(name)
