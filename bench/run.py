@@ -18,6 +18,7 @@ from rich.console import Console
 
 import decisions
 import fleet
+import in_place
 import latency
 import report
 import upgrades
@@ -36,6 +37,7 @@ class Part(Enum):
     LATENCY = "latency"
     AS_SHIPPED = "as-shipped"
     FLEET = "fleet"
+    EXTENSION = "extension"
     DECIDE = "decide"
 
 
@@ -67,6 +69,9 @@ def main(
                 told |= compared
             if Part.LATENCY in parts:
                 gaps += asyncio.run(latency.measure(plane, instances, say))
+    if Part.EXTENSION in parts:
+        with a_plane(binaries) as plane:
+            told |= asyncio.run(in_place.measure(plane, instances, runs, say))
     if Part.AS_SHIPPED in parts:
         with a_plane(binaries, gates=()) as plane:
             told |= asyncio.run(upgrades.measure_as_shipped(plane, say))

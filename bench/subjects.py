@@ -17,6 +17,7 @@ PODS = "/api/v1/namespaces/{}/pods"
 SETS = "/apis/scalesets.dev/v1alpha1/namespaces/{}/scalesets"
 IMAGES = "/apis/scalesets.dev/v1alpha1/namespaces/{}/galleryimages"
 UPGRADES = "/apis/scalesets.dev/v1alpha1/namespaces/{}/rollingupgrades"
+EXTENSIONS = "/apis/scalesets.dev/v1alpha1/namespaces/{}/extensions"
 STATEFULSETS = "/apis/apps/v1/namespaces/{}/statefulsets"
 
 
@@ -88,6 +89,45 @@ def stateful_set(namespace: str, replicas: int, of: str) -> Body:
             "template": {"metadata": {"labels": {"app": NAME}}, "spec": pod_spec(image(of))},
         },
     }
+
+
+AGENT: Body = {
+    "name": "agent",
+    "publisher": "bench",
+    "type": "agent",
+    "typeHandlerVersion": "1.0",
+    "enableAutomaticUpgrade": True,
+}
+"""The extension as a ScaleSet names it."""
+
+SETTLE_SECONDS = 2 + 1
+"""What must pass after its upgrade: 2 s and the larger period of its probes (docs/rules.md, "Health")."""
+
+
+def extension(namespace: str, *versions: str) -> Body:
+    """An extension with a start-up probe."""
+    return {
+        "apiVersion": "scalesets.dev/v1alpha1",
+        "kind": "Extension",
+        "metadata": {"name": "agent", "namespace": namespace},
+        "spec": {
+            "publisher": AGENT["publisher"],
+            "type": AGENT["type"],
+            "supportsAutomaticUpgrade": True,
+            "container": {"startupProbe": {"httpGet": {"path": "/started", "port": 8081}, "periodSeconds": 1}},
+            "versions": [published_extension(each) for each in versions],
+        },
+    }
+
+
+def extension_image(version: str) -> str:
+    """The image of a version of the extension."""
+    return f"registry.example/ext/agent:{version}"
+
+
+def published_extension(version: str) -> Body:
+    """One line of an Extension's versions."""
+    return {"version": version, "image": extension_image(version)}
 
 
 def owner(namespace: str) -> Body:
