@@ -120,6 +120,7 @@ async def test_a_cancelled_one_waits_for_a_newer_version(operator: Operator, sce
     last = scene.status()["extensions"][0]["lastUpgrade"]
     assert (last["outcome"], last["code"], last.get("retryTime")) == ("Cancelled", "CancelledByUser", None)
     await scene.delete("RollingUpgrade", name)  # the set itself remembers
+    await scene.until(lambda: not scene.upgrades(), what="the history to be gone")
 
     await scene.publish_extension("monitor", "1.2.0")
     again = await scene.until_ended(count=1)

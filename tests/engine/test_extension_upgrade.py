@@ -246,6 +246,8 @@ def test_too_many_unhealthy_stop_it_after_the_batch() -> None:
     assert status.code is Code.FAULTED
     assert status.error_code == "MaxUnhealthyInstancePercentExceededInRollingUpgrade"
     assert len(status.batches) == 2
+    assert [t.outcome for t in status_of(world).extensions] == [TargetOutcome.STOPPED]
+    assert world.status.last_extension_upgrades["monitor"].outcome is Code.FAULTED
 
 
 @pytest.mark.requirement("E10")
@@ -397,3 +399,17 @@ def test_while_instances_differ_the_lowest_version_is_said() -> None:
     assert world.status.extensions == (("monitor", "1.0.0", "Enabled"),)
     world.run()
     assert world.status.extensions == (("monitor", "1.1.0", "Enabled"),)
+
+
+@pytest.mark.requirement("E1", "O5")
+def test_an_upgrade_that_is_cancelled_halfway_is_no_success_of_its_extensions() -> None:
+    world = a_set(MONITOR, replicas=5)
+    world.publish_extension("acme/monitor", "1.1.0").run(until=batch(2))
+    (name,) = world.upgrades
+    world.cancel(name)
+    world.run()
+    (target,) = status_of(world).extensions
+    assert (target.outcome, target.error_code, target.successful) == (TargetOutcome.DROPPED, "CancelledByUser", 2)
+    last = world.status.last_extension_upgrades["monitor"]
+    assert (last.outcome, last.code, last.retry_delay) == (Code.CANCELLED, "CancelledByUser", None)
+    assert len(world.upgrades) == 1

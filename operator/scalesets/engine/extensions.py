@@ -187,6 +187,17 @@ def noted(status: UpgradeStatus, batch: Batch, some: Ordinals, failure: str) -> 
     return replace(status, extensions=tuple(after))
 
 
+def cut_short(
+    status: UpgradeStatus, left: Collection[str], outcome: TargetOutcome, code: str, words: str
+) -> UpgradeStatus:
+    """The status of an upgrade that ends while instances are ``left`` for these extensions: they didn't succeed."""
+    after = (
+        replace(t, outcome=outcome, error_code=code, error=words) if t.outcome.open and t.name in left else t
+        for t in status.extensions
+    )
+    return replace(status, extensions=tuple(after))
+
+
 def closed(status: UpgradeStatus) -> UpgradeStatus:
     """The status at the end of an upgrade: every target has an outcome."""
     after = []

@@ -25,6 +25,7 @@ from scalesets.engine.view import (
     RollingPolicy,
     SetView,
     StartedBy,
+    TargetOutcome,
     Trouble,
     TroubleKind,
     Upgrade,
@@ -160,14 +161,16 @@ def _next_extension(
     if upgrade.deleting or upgrade.cancel:
         reason = scopes.cancel_reason(view, upgrade, status, now)
         assert reason is not None
-        return _end(upgrade, status, Code.CANCELLED, now, *reason)
+        dropped = extensions.cut_short(status, left, TargetOutcome.DROPPED, *reason)
+        return _end(upgrade, dropped, Code.CANCELLED, now, *reason)
     going_on = extensions.following(status, left)
     everyone = frozenset().union(*left.values())
     if going_on is None and (held := _hold(view, upgrade, status, everyone, policy, now)):
         return held
     code = checks.DURING if status.batches or upgrade.started_by is StartedBy.PLATFORM else checks.BEFORE
     if stop := checks.whole_set(census, policy, code=code):
-        return _stop(view, upgrade, status, stop, now)
+        stopped = extensions.cut_short(status, left, TargetOutcome.STOPPED, stop.code, stop.message)
+        return _stop(view, upgrade, stopped, stop, now)
     if going_on is not None:
         last, name, members = going_on
         return _begin(status, census, last.zone, last.update_domain, members, now, extension=name)
