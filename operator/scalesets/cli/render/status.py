@@ -94,7 +94,7 @@ def _installed(view: StatusView, extension: InstalledView) -> Text:
     if extension.last_outcome not in ("", "Completed"):
         ago = words.age(view.now, extension.last_completed)
         told.append_text(Text.assemble("   ", word(extension.last_outcome), f" to {extension.last_version} {ago} ago"))
-        if extension.retry is not None:
+        if extension.retry is not None and extension.automatic_upgrade == "Enabled":
             told.append(
                 f", again {'in ' + words.span(extension.retry - view.now) if extension.retry > view.now else 'now'}"
             )
