@@ -390,6 +390,7 @@ class Machine(RuleBasedStateMachine):
             for container in pod.containers.values():
                 container.bad = False
             if ordinal in world.claims_deleting:
+                self._excuse(ordinal)
                 world.kill(ordinal)  # its user lets it go, with its data
         world.os_policy = replace(world.os_policy, deferral=False)
         world.generation += 1

@@ -196,6 +196,8 @@ class Upgrades:
             if ordinal in always or (by_pod is not None and by_pod < since):
                 words = f"{upgrade.name}: batch {batch.number} has {upgrade.set_name}-{ordinal}, which is protected"
                 self._book.say("I2", at, words, upgrade.name)
+            if upgrade.type == "Extension":
+                continue  # no pod goes
             claims = [(upgrade.namespace, name) for name in (instance.claims if instance is not None else ())]
             if any(self._book.claims_going.get(key, at) < since for key in claims):
                 words = f"{upgrade.name}: batch {batch.number} has {upgrade.set_name}-{ordinal}, whose claim is going"
