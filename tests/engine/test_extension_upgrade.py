@@ -413,3 +413,32 @@ def test_an_upgrade_that_is_cancelled_halfway_is_no_success_of_its_extensions() 
     last = world.status.last_extension_upgrades["monitor"]
     assert (last.outcome, last.code, last.retry_delay) == (Code.CANCELLED, "CancelledByUser", None)
     assert len(world.upgrades) == 1
+
+
+@pytest.mark.requirement("E3")
+def test_restarts_of_a_failing_container_do_not_put_its_judgement_off() -> None:
+    """Its start-up probe gives up sooner than healthTimeout, again and again."""
+    world = a_set(MONITOR, replicas=5, probe_budget=timedelta(seconds=7))
+    world.bad.add("monitor:1.1.0")
+    world.publish_extension("acme/monitor", "1.1.0")
+    began = world.now
+    world.run(until=lambda w: any(b.rolled_back for u in w.upgrades.values() if u.status for b in u.status.batches))
+    assert world.now - began < QUICK.health_timeout + timedelta(seconds=10)
+
+
+@pytest.mark.requirement("E1", "E10")
+def test_opting_in_to_what_is_due_already_is_not_held_up_by_its_own_labels() -> None:
+    """The flag is a new model: pods are relabelled while the first batch is being written."""
+    world = a_set(replace(MONITOR, enable_automatic_upgrade=False), replicas=10)
+    world.publish_extension("acme/monitor", "1.1.0").run()
+    world.change_model("m2", "c1", extensions=(MONITOR,))
+    world.turn()
+    labels = world.look()  # decided before the lock was taken, and carried out after the batch was written
+    world.run(until=batch(1))
+    world.carry_out(replace(labels, decision=replace(labels.decision, writes=())))
+    for pod in world.pods.values():
+        pod.release = replace(pod.release, model="m2")
+    world.run(timedelta(minutes=5))
+    assert status_of(world).code is Code.COMPLETED
+    assert set(installed(world).values()) == {"1.1.0"}
+    assert status_of(world).progress.successful == 10

@@ -178,6 +178,7 @@ class World:
     losses: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     notice: timedelta = SECOND  # until a kubelet acts on a patch
     pretence: timedelta = 2 * SECOND  # how long a new container is shown ready although it isn't
+    probe_budget: timedelta = 10 * SECOND  # after which a bad container is started anew
     patches: list[tuple[datetime, int, str, str]] = field(default_factory=list)
     unpatchable: set[int] = field(default_factory=set)
     generation: int = 1
@@ -408,7 +409,10 @@ class World:
             there = started <= self.now
             return Sidecar(name, self._first_id(pod, name) if there else "", there, started if there else None, there)
         shown = latest.shown(self.now)
-        return Sidecar(name, shown.id, True, shown.from_, shown.is_ready(self.now), latest.before)
+        started, changed = shown.from_, shown.from_ if shown is latest else None
+        if shown.bad and self.now >= shown.true_from:  # its start-up probe fails, and it is started again and again
+            started += self.probe_budget * ((self.now - shown.from_) // self.probe_budget)
+        return Sidecar(name, shown.id, True, started, shown.is_ready(self.now), latest.before, changed)
 
     def _first_id(self, pod: Pod, name: str) -> str:
         return f"{pod.uid}/{name}/0"

@@ -88,7 +88,7 @@ class Upgrades:
             if touched is None:
                 continue
             if upgrade.type == "Extension":
-                self._follow_extension(upgrade, instance, touched, at)
+                self._follow_extension(upgrade, state, instance, touched, at)
             elif touched.down and instance.healthy and instance.uid != touched.base:
                 touched.base, touched.down = instance.uid, False
             elif instance.uid != touched.base or instance.going:
@@ -99,10 +99,13 @@ class Upgrades:
             names = [u.name for u in upgrades]
             self._book.say("I1", at, f"{', '.join(names)}: {down} members are down, more than {limit}", *names)
 
-    def _follow_extension(self, upgrade: Upgrade, instance: Instance, touched: Touched, at: datetime) -> None:
-        """An extension upgrade keeps the pod and its other containers (I3)."""
+    def _follow_extension(
+        self, upgrade: Upgrade, state: ScaleSet, instance: Instance, touched: Touched, at: datetime
+    ) -> None:
+        """An extension upgrade keeps the pod and its other containers (I3); a scale-in takes it all the same."""
         pod = f"{upgrade.set_name}-{instance.ordinal}"
-        if ("Pod", upgrade.namespace, pod) not in self._book.excused:
+        leaves = instance.scaled_in or state.going or instance.ordinal >= state.replicas(at, 5)[0]
+        if not leaves and ("Pod", upgrade.namespace, pod) not in self._book.excused:
             if instance.uid != touched.base:
                 self._book.say("I3", at, f"{upgrade.name}: {pod} got another pod in an extension upgrade", pod)
             own = _own_containers(upgrade, instance.ordinal)

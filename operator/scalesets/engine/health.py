@@ -101,8 +101,9 @@ def judge_in_place(
         if instance.failed_to_start is not None:
             started = min(started, max(instance.failed_to_start, since))
         return _due(max(started + timeout, sure), now)
+    if (changed := sidecar.changed_at or sidecar.started_at) is not None:
+        started = min(started, max(changed, since))
     if sidecar.started_at is not None:
-        started = min(started, max(sidecar.started_at, since))
         settled = sidecar.started_at
         if was_unhealthy:
             well = sidecar.ready

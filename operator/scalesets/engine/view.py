@@ -103,6 +103,7 @@ class Sidecar:
     started_at: datetime | None = None  # of the running container
     ready: bool = False
     before: str = ""
+    changed_at: datetime | None = None  # when another container than ``before`` was first seen; restarts don't count
 
 
 NO_CONTAINER = "none"

@@ -86,11 +86,23 @@ def _wanted(view: SetView, upgrade: Upgrade, status: UpgradeStatus, batch: Batch
     else:
         forward = releases.once_each(lambda former: releases.for_member(view, upgrade, status.target, former))
     backward = releases.once_each(lambda former: releases.for_lost_instance(view, former))
-    return {
+    wanted = {
         ordinal: backward(former) if ordinal in batch.rolled_back else forward(former)
         for ordinal, former in batch.members.items()
         if ordinal in status.scope
     }
+    return {o: _relabelled(view, o, release) for o, release in wanted.items()} if batch.extension else wanted
+
+
+def _relabelled(view: SetView, ordinal: int, wanted: Release) -> Release:
+    """With the model that the pod shows meanwhile, if that differs in flags only: a patch in place leaves it alone."""
+    instance = view.instances.get(ordinal)
+    if instance is None or instance.release.model == wanted.model:
+        return wanted
+    shown, known = view.models.get(instance.release.model), view.models.get(wanted.model)
+    if shown is None or known is None or shown.content != known.content:
+        return wanted
+    return replace(wanted, model=instance.release.model)
 
 
 def _verdicts(

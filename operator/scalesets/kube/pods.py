@@ -195,12 +195,12 @@ def _instance(raw: Raw, ordinal: int, previous: Instance | None, now: datetime) 
         protected=annotations.get(ANNOTATION_PROTECT) == "true",
         pending_os_upgrade=annotations.get(ANNOTATION_PENDING, ""),
         node=intern(spec.get("nodeName") or ""),
-        sidecars=_sidecars(release.extensions, annotations, status, before) if release.extensions else (),
+        sidecars=_sidecars(release.extensions, annotations, status, before, now) if release.extensions else (),
     )
 
 
 def _sidecars(
-    extensions: Iterable[tuple[str, str]], annotations: Raw, status: Raw, before: Instance | None
+    extensions: Iterable[tuple[str, str]], annotations: Raw, status: Raw, before: Instance | None, now: datetime
 ) -> tuple[Sidecar, ...]:
     """The containers of the extensions that the annotations name, by name. The same ones are one object."""
     seen = {s["name"]: s for s in status.get("initContainerStatuses") or ()}
@@ -209,14 +209,23 @@ def _sidecars(
         container = seen.get(name) or _NOTHING
         running = (container.get("state") or _NOTHING).get("running") or _NOTHING
         since = running.get("startedAt")
+        started_at = _time(since) if since else None
+        container_id = container.get("containerID") or ""
+        patched_from = annotations.get(EXTENSION_PREFIX + name + BEFORE_SUFFIX) or ""
+        known = before.sidecar(name) if before is not None else None
+        changed_at = None
+        if patched_from and container_id and container_id != patched_from:
+            same_patch = known is not None and known.before == patched_from
+            changed_at = (known.changed_at if known is not None and same_patch else None) or started_at or now
         found.append(
             Sidecar(
                 name=name,
-                container_id=container.get("containerID") or "",
+                container_id=container_id,
                 started=bool(container.get("started")),
-                started_at=_time(since) if since else None,
+                started_at=started_at,
                 ready=bool(container.get("ready")),
-                before=annotations.get(EXTENSION_PREFIX + name + BEFORE_SUFFIX) or "",
+                before=patched_from,
+                changed_at=changed_at,
             )
         )
     sidecars = tuple(found)
