@@ -194,7 +194,7 @@ def test_what_an_extension_upgrade_must_not_do(what: dict[str, Any], words: str)
     assert any(words in claim for claim in failed(of_both(what)))
 
 
-@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13", "E2", "E3", "E6", "E9")
+@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13", "E1", "E2", "E3", "E6", "E9", "E11")
 def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         DEMO, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False

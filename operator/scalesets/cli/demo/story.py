@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from scalesets.cli import creating, words
+from scalesets.cli import extensions, words
 from scalesets.cli.cluster import Cluster
 from scalesets.cli.demo import evidence, in_place
 from scalesets.cli.demo.evidence import Finding, Witness, World, is_ready
@@ -24,6 +24,7 @@ from scalesets.cli.mirror import follow
 from scalesets.cli.snapshot import Snapshot
 from scalesets.cli.views import upgrades
 from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.cli.whose import known
 from scalesets.kube.names import LABEL_IMAGE_VERSION
 
 SET = "web"
@@ -87,10 +88,9 @@ async def _of_extensions(stage: Stage, cluster: Cluster, show: Show) -> list[Fin
         for agent, tag in ((BAD, f"{BAD.to}-broken"), (WELL, WELL.to)):
             await _publish_extension(stage, cluster, show, agent, f"{EXTENSIONS_REGISTRY}/{agent.name}:{tag}")
         async with Witness(cluster, AGENTS) as witness:
-            show.command(f"kubectl scaleset start {AGENTS} --extension {BAD.name} --extension {WELL.name}")
-            body = creating.body_of(await cluster.snapshot(AGENTS), "Extension", "ext")
-            body["spec"]["extensions"] = [BAD.name, WELL.name]
-            await cluster.create_upgrade(body)
+            show.command(f"kubectl scaleset extensions {AGENTS} --enable {BAD.name} --enable {WELL.name}")
+            wanted = {BAD.name: True, WELL.name: True}
+            await extensions.switch(cluster, known(AGENTS), wanted, CATALOG, quiet=True)
 
             def over(snapshot: Snapshot) -> bool:
                 ready = [pod for pod in snapshot.pods if is_ready(pod)]
