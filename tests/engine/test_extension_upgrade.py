@@ -161,7 +161,7 @@ def test_several_share_an_upgrade_and_go_one_after_the_other() -> None:
     assert status.progress.successful == 10
 
 
-@pytest.mark.requirement("E6", "E13")
+@pytest.mark.requirement("E6", "E7", "E13")
 def test_one_that_fails_stops_alone() -> None:
     world = a_set(BACKUP, MONITOR, replicas=10)
     world.bad.add("backup:1.1.0")
@@ -176,6 +176,17 @@ def test_one_that_fails_stops_alone() -> None:
     assert status.code is Code.FAULTED
     assert status.error.startswith("backup 1.1.0:")
     assert [b.extension for b in status.batches] == ["backup", *["monitor"] * 5]
+
+
+@pytest.mark.requirement("E5a", "O9b", "O9c")
+def test_zone_by_zone_and_inside_update_domains() -> None:
+    world = a_set(MONITOR, replicas=20, zones=("1", "2"))
+    world.publish_extension("acme/monitor", "1.1.0").run()
+    batches = status_of(world).batches
+    assert [b.zone for b in batches] == ["1"] * 5 + ["2"] * 5
+    for found in batches:
+        assert {(world.zones[o % 2], o // 2 % 5) for o in found.members} == {(found.zone, found.update_domain)}
+    assert set(installed(world).values()) == {"1.1.0"}
 
 
 @pytest.mark.requirement("E5d")
