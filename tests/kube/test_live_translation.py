@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from kube_objects import NOW, a_published_extension, a_set, a_template, an_extension, an_image, revisions_of
 from status_strategies import set_statuses, upgrade_statuses
@@ -146,6 +146,7 @@ json_values = st.recursive(
 
 @settings(FEW, max_examples=10)
 @given(st.lists(json_values, min_size=8, max_size=8), st.text())
+@example(values=[-0.0], script="")
 def test_a_stored_model_can_be_patched_whatever_is_in_it(api: Api, control_plane: ControlPlane, values, script: str):
     """The garbage collector orphans it, and a new set adopts it, though its data is immutable byte for byte."""
     scaleset = a_set("patched", uid="patched-uid", osProfile={"customData": "a <b> & 'c' \x00\x7f\u2028 é 😀" + script})

@@ -33,7 +33,9 @@ def _text(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    if value == 0 or _SMALLEST <= abs(value) < _LARGEST:
+    if value == 0:
+        return "0"  # -0 too: the server reads it as the whole number
+    if _SMALLEST <= abs(value) < _LARGEST:
         digits = format(Decimal(repr(value)), "f")
         return digits.rstrip("0").rstrip(".") if "." in digits else digits
     mantissa, _, exponent = repr(value).partition("e")
