@@ -104,15 +104,15 @@ class Upgrades:
     ) -> None:
         """An extension upgrade keeps the pod and its other containers (I3); a scale-in takes it all the same."""
         pod = f"{upgrade.set_name}-{instance.ordinal}"
-        leaves = instance.scaled_in or state.going or instance.ordinal >= state.replicas(at, 5)[0]
+        leaves = instance.automatic or instance.scaled_in or state.going or instance.ordinal >= state.replicas(at, 5)[0]
         if not leaves and ("Pod", upgrade.namespace, pod) not in self._book.excused:
-            if instance.uid != touched.base:
+            if touched.base and (instance.going or instance.uid != touched.base):
                 self._book.say("I3", at, f"{upgrade.name}: {pod} got another pod in an extension upgrade", pod)
             own = _own_containers(upgrade, instance.ordinal)
             grown = [c for c, n in instance.restarts.items() if c not in own and n > touched.restarts.get(c, n)]
             if grown:
                 self._book.say("I3", at, f"{upgrade.name}: containers {', '.join(grown)} of {pod} restarted", pod)
-        touched.base, touched.restarts = instance.uid, instance.restarts
+        touched.base, touched.restarts = "" if instance.going else instance.uid, instance.restarts
         batch = upgrade.running_batch
         name = batch.extension if batch is not None else ""
         if instance.extensions != touched.extensions:
@@ -147,7 +147,10 @@ class Upgrades:
     def _begin_batch(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime, *, judged: bool) -> None:
         upgrade.limit = max(1, PLATFORM_PERCENT * state.replicas(at)[1] // 100)
         members = {o: state.instances[o] for o in batch.members if o in state.instances}
-        upgrade.at_work = {o: Touched(i.uid, i.extensions, i.restarts) for o, i in members.items()}
+        upgrade.at_work = {
+            o: Touched("" if i.going and upgrade.type == "Extension" else i.uid, i.extensions, i.restarts)
+            for o, i in members.items()
+        }
         for instance in members.values():
             instance.expected = None
         if judged:
