@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from engine.world import IMAGE, World, a_set, in_batch
-from scalesets.engine import checks, scopes
+from scalesets.engine import checks, reasons
 from scalesets.engine.view import (
     Code,
     Model,
@@ -100,7 +100,7 @@ def test_a_model_change_during_a_model_upgrade_supersedes_it_after_its_batch() -
     world.change_model("m3")
     world.run()
     first, second = sorted(world.upgrades.values(), key=lambda u: u.created)
-    assert first.status is not None and first.status.error_code == scopes.SUPERSEDED
+    assert first.status is not None and first.status.error_code == reasons.SUPERSEDED
     assert second.status is not None and second.status.code is Code.COMPLETED
     assert models(world) == {"m3"}
 
@@ -210,7 +210,7 @@ def test_another_mode_ends_the_platforms_model_upgrade_after_its_batch(mode: Upg
     world.mode = mode
     world.run()
     status = world.status_of(kind=MODEL)
-    assert status.code is Code.CANCELLED and status.error_code == scopes.MODE_CHANGED
+    assert status.code is Code.CANCELLED and status.error_code == reasons.MODE_CHANGED
     assert world.on("m2") == ({0, 5} if mode is UpgradeMode.MANUAL else set(range(10)))
     world.mode = UpgradeMode.ROLLING
     world.run()

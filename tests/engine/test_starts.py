@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from engine.world import MINUTE, SECOND, START, a_set, in_batch
-from scalesets.engine import checks, scopes, start
+from scalesets.engine import checks, reasons, start
 from scalesets.engine.view import (
     AZURE_TIMING,
     Code,
@@ -232,7 +232,7 @@ def test_an_upgrade_that_the_platform_made_ends_when_it_is_not_wanted_any_more()
     assert world.only_upgrade().status is None
     world.os_policy = OFF
     world.run()
-    assert world.status_of().error_code == scopes.OPTED_OUT and world.versions() == {"1.0.0": 5}
+    assert world.status_of().error_code == reasons.OPTED_OUT and world.versions() == {"1.0.0": 5}
 
 
 @pytest.mark.requirement("O19")

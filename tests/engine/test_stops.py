@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from engine.world import MINUTE, a_set, in_batch
-from scalesets.engine import checks, scopes
+from scalesets.engine import checks, reasons
 from scalesets.engine.view import (
     BatchOutcome,
     Code,
@@ -86,7 +86,7 @@ def test_a_cancelled_upgrade_ends_after_its_batch_and_is_not_started_again() -> 
     world.cancel(world.only_upgrade().name)
     world.run()
     status = world.status_of()
-    assert status.code is Code.CANCELLED and status.error_code == scopes.CANCELLED_BY_USER
+    assert status.code is Code.CANCELLED and status.error_code == reasons.CANCELLED_BY_USER
     assert len(status.batches) == 2 and world.versions() == {"1.0.0": 12, "1.1.0": 8}
     world.publish("1.2.0").run()
     assert world.versions() == {"1.2.0": 20}  # a newer version starts by itself
@@ -109,7 +109,7 @@ def test_opting_out_cancels_after_the_batch_and_opting_in_again_starts_anew() ->
     world.run(until=in_batch(2))
     world.os_policy = OFF
     world.run()
-    assert world.status_of().error_code == scopes.OPTED_OUT
+    assert world.status_of().error_code == reasons.OPTED_OUT
     assert world.condition("AutomaticOSUpgradeEligible").reason == "Disabled"
     world.os_policy = OSUpgradePolicy(enabled=True)
     world.run()
@@ -122,7 +122,7 @@ def test_excluding_the_target_of_a_running_upgrade_cancels_it_after_the_batch() 
     world.run(until=in_batch(2))
     world.exclude("1.1.0")
     world.run()
-    assert world.status_of().error_code == scopes.TARGET_WITHDRAWN
+    assert world.status_of().error_code == reasons.TARGET_WITHDRAWN
     assert world.versions() == {"1.0.0": 12, "1.1.0": 8}  # done instances stay: no upgrade lowers a version
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from engine.world import IMAGE, MINUTE, SECOND, World, a_set, in_batch
-from scalesets.engine import checks, scopes
+from scalesets.engine import checks, reasons
 from scalesets.engine.view import (
     Batch,
     Code,
@@ -58,7 +58,7 @@ def test_mending_a_template_that_came_to_be_refused_lets_the_upgrade_start_anew(
     world.change_model("m2")
     world.run()
     first = min(world.upgrades.values(), key=lambda u: u.created)
-    assert first.status is not None and first.status.error_code == scopes.SUPERSEDED
+    assert first.status is not None and first.status.error_code == reasons.SUPERSEDED
     assert world.versions() == {"1.1.0": 10} and world.on("m2") == set(range(10))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from scalesets.engine import checks, triggers, versions
+from scalesets.engine import checks, reasons, triggers, versions
 from scalesets.engine.census import Census
 from scalesets.engine.view import (
     NONE,
@@ -36,11 +36,6 @@ from scalesets.engine.view import (
 Targets = Sequence[ExtensionTarget]
 
 ENABLED, DISABLED, NOT_SUPPORTED = "Enabled", "Disabled", "NotSupported"
-CANCELLED_BY_USER = "CancelledByUser"
-OPTED_OUT = "OptedOut"
-TARGET_WITHDRAWN = "TargetWithdrawn"
-INSTANCES_FAILED = "InstancesFailed"
-"""Some instances failed, within the limit: the extension is tried on them again after a while (E4)."""
 
 
 # -- targets -----------------------------------------------------------------------------------------------------------
@@ -105,7 +100,7 @@ def start_time(view: SetView, extension: ModelExtension, target: ExtensionTarget
     last = view.status.last_extension_upgrades.get(target.name)
     if last is None or last.version != target.to:
         return due
-    if last.code == CANCELLED_BY_USER:
+    if last.code == reasons.CANCELLED_BY_USER:
         return None if view.model is not None and last.model == view.model.name else due
     return max(due, last.completed + view.timing.extension_retry_interval)
 
@@ -183,7 +178,7 @@ def noted(status: UpgradeStatus, batch: Batch, some: Ordinals, failure: str) -> 
     for target in status.extensions:
         theirs = any(goal((target,), batch.extension, batch.members[o]) for o in some)
         new = theirs and target.outcome.open and not target.error
-        after.append(replace(target, error_code=INSTANCES_FAILED, error=failure) if new else target)
+        after.append(replace(target, error_code=reasons.INSTANCES_FAILED, error=failure) if new else target)
     return replace(status, extensions=tuple(after))
 
 
@@ -270,12 +265,12 @@ def _drop_reason(view: SetView, upgrade: Upgrade, target: ExtensionTarget, now: 
     model = view.model
     extension = model_extension(model, target.name)
     if model is not None and extension is None:
-        return OPTED_OUT, f"{target.name} is not in spec.extensions any more"
+        return reasons.OPTED_OUT, f"{target.name} is not in spec.extensions any more"
     if extension is None:
         return None
     catalogue = view.extensions.get(extension.key)
     if versions.is_withdrawn(catalogue.find(target.to) if catalogue is not None else None, now):
-        return TARGET_WITHDRAWN, f"version {target.to} may not be used any more"
+        return reasons.TARGET_WITHDRAWN, f"version {target.to} may not be used any more"
     if upgrade.started_by is StartedBy.PLATFORM and (found := automatic_upgrade(view, extension)) != ENABLED:
-        return OPTED_OUT, f"automatic upgrade of {target.name} is {found}"
+        return reasons.OPTED_OUT, f"automatic upgrade of {target.name} is {found}"
     return None

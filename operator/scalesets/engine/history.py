@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from scalesets.engine import checks, extensions, scopes
+from scalesets.engine import checks, reasons
 from scalesets.engine.decision import DeleteUpgrade
 from scalesets.engine.view import (
     Code,
@@ -73,12 +73,12 @@ def _of_extensions(stored: SetStatus, status: UpgradeStatus, last: LastUpgrade) 
             continue
         fresh.add(target.name)
         failed = target.outcome in (TargetOutcome.FAILED, TargetOutcome.STOPPED)
-        code = target.error_code or (extensions.INSTANCES_FAILED if failed else last.code)
+        code = target.error_code or (reasons.INSTANCES_FAILED if failed else last.code)
         reason = target.error or (f"{target.failed} instances failed" if failed else last.reason)
         succeeded = target.outcome is TargetOutcome.SUCCEEDED
         outcome = Code.FAULTED if failed else Code.COMPLETED if succeeded else last.outcome
         ended = replace(last, version=target.to, outcome=outcome, code=code, reason=reason)
-        retried = outcome is not Code.COMPLETED and code != scopes.CANCELLED_BY_USER
+        retried = outcome is not Code.COMPLETED and code != reasons.CANCELLED_BY_USER
         known[target.name] = ended if retried else replace(ended, retry_delay=None)
     return known
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from scalesets.engine import checks, eligibility, extensions, progress, releases, versions
+from scalesets.engine import checks, eligibility, extensions, progress, reasons, releases, versions
 from scalesets.engine.census import Census
 from scalesets.engine.view import (
     NONE,
@@ -28,14 +28,6 @@ from scalesets.engine.view import (
     UpgradeStatus,
     UpgradeType,
 )
-
-CANCELLED_BY_USER = "CancelledByUser"
-TARGET_WITHDRAWN = "TargetWithdrawn"
-SUPERSEDED = "Superseded"
-MODE_CHANGED = "ModeChanged"
-OPTED_OUT = "OptedOut"
-NOT_ELIGIBLE = "NotEligible"
-SET_RECREATED = "SetRecreated"
 
 WAITING_FOR_APPROVAL = "WaitingForApproval"
 """What a deferred upgrade waits for. It holds nobody up meanwhile."""
@@ -156,22 +148,25 @@ def trim(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census)
 def cancel_reason(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> tuple[str, str] | None:
     """Why the upgrade ends before its next batch, if it does: code and words."""
     if upgrade.deleting or upgrade.cancel:
-        return CANCELLED_BY_USER, "deleted by a user" if upgrade.deleting else "spec.cancel was set"
+        return reasons.CANCELLED_BY_USER, "deleted by a user" if upgrade.deleting else "spec.cancel was set"
     model, target = view.model, status.target
     if upgrade.type is UpgradeType.EXTENSION:
         return None  # each of its extensions ends by itself
     if upgrade.type is UpgradeType.MODEL:
         if model is not None and model.name != target.model:
-            return SUPERSEDED, f"the model changed to {model.name}"
+            return reasons.SUPERSEDED, f"the model changed to {model.name}"
         if upgrade.started_by is StartedBy.PLATFORM and view.mode is not UpgradeMode.ROLLING:
-            return MODE_CHANGED, f"spec.upgradePolicy.mode is {view.mode.value} now"
+            return reasons.MODE_CHANGED, f"spec.upgradePolicy.mode is {view.mode.value} now"
     elif model is not None and _is_outdated(view, status, model):
-        return SUPERSEDED, f"the model changed to {model.name}, and model {target.model} can't be applied any more"
+        return (
+            reasons.SUPERSEDED,
+            f"the model changed to {model.name}, and model {target.model} can't be applied any more",
+        )
     if _is_withdrawn(view, target, now):
-        return TARGET_WITHDRAWN, f"version {target.image_version} may not be used any more"
+        return reasons.TARGET_WITHDRAWN, f"version {target.image_version} may not be used any more"
     if is_platform_os(upgrade):
         for found in eligibility.missing(view, now):
-            return (OPTED_OUT if found.reason == "Disabled" else NOT_ELIGIBLE), found.message
+            return (reasons.OPTED_OUT if found.reason == "Disabled" else reasons.NOT_ELIGIBLE), found.message
     return None
 
 

@@ -11,7 +11,18 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from scalesets.engine import checks, eligibility, extensions, progress, releases, scopes, triggers, versions, words
+from scalesets.engine import (
+    checks,
+    eligibility,
+    extensions,
+    progress,
+    reasons,
+    releases,
+    scopes,
+    triggers,
+    versions,
+    words,
+)
 from scalesets.engine.census import Census
 from scalesets.engine.decision import (
     ClearApprovals,
@@ -119,7 +130,7 @@ def is_model_blocked(view: SetView) -> bool:
         return False
     if last.outcome is Code.FAULTED:
         return last.code != checks.NOT_CREATED
-    return last.outcome is Code.CANCELLED and last.code == scopes.CANCELLED_BY_USER
+    return last.outcome is Code.CANCELLED and last.code == reasons.CANCELLED_BY_USER
 
 
 def _lock(upgrade: Upgrade, *first: Write) -> Start:
@@ -139,7 +150,7 @@ def _let_go_of(upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> Start:
         code=Code.CANCELLED,
         batches=batches,
         completed=now,
-        error_code=scopes.SET_RECREATED,
+        error_code=reasons.SET_RECREATED,
         error="the set that it was made for is gone; another one has its name",
         waiting="",
         waiting_message="",
@@ -281,7 +292,7 @@ def _tried(view: SetView, version: str) -> str:
         return "it failed here before" if version in view.status.faulted_os_versions else ""
     if last.outcome is Code.COMPLETED:
         return "its upgrade is completed; start one by hand for what is left"
-    if last.outcome is Code.CANCELLED and last.code == scopes.CANCELLED_BY_USER:
+    if last.outcome is Code.CANCELLED and last.code == reasons.CANCELLED_BY_USER:
         return "its upgrade was cancelled by a user"
     if last.outcome is Code.FAULTED and last.code == checks.UPGRADED:
         return "it failed here; it waits for a newer version, a model change, a new opt-in or a manual start"
