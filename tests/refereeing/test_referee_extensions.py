@@ -149,6 +149,20 @@ def test_i3_an_extension_upgrade_replaces_the_pod() -> None:
     assert history.broken == {"I3"}
 
 
+def test_i3_a_pod_that_was_going_before_the_batch_is_not_its_doing() -> None:
+    history = Extended()
+    history.upgrades(MONITOR)
+    pod = history.pods[0]
+    pod["metadata"]["deletionTimestamp"] = history.now.isoformat()
+    history.see("Pod", "MODIFIED", pod)
+    history.visit("0,5")
+    history.see("Pod", "DELETED", history.pods.pop(0))
+    history.pod(0, "1.0.0", installed="1.1.0")
+    assert not history.broken
+    history.delete(0)
+    assert history.broken == {"I3"}, "the one that came instead is kept as any other"
+
+
 @pytest.mark.parametrize(("container", "broken"), [("os", {"I3"}), (AGENT, {"I3"}), (MONITOR, set())])
 def test_i3_an_extension_upgrade_restarts_its_own_container_only(container: str, broken: set[str]) -> None:
     history = Extended()
