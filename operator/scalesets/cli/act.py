@@ -33,12 +33,7 @@ def start(
     name: options.FleetName,
     extension: Annotated[
         list[str] | None,
-        typer.Option(
-            "--extension",
-            metavar="EXTENSION",
-            help="Upgrade this extension instead of the OS image; can be repeated.",
-            autocompletion=completion.extensions,
-        ),
+        options.of_extensions("--extension", "Upgrade this extension instead of the OS image"),
     ] = None,
     all_extensions: Annotated[
         bool, typer.Option("--all-extensions", help="Upgrade all extensions that are behind.")

@@ -43,21 +43,11 @@ def extensions(
     ] = "",
     enable: Annotated[
         list[str] | None,
-        typer.Option(
-            "--enable",
-            metavar="EXTENSION",
-            help="Upgrade this one automatically from now on; can be repeated.",
-            autocompletion=completion.extensions,
-        ),
+        options.of_extensions("--enable", "Upgrade this one automatically from now on"),
     ] = None,
     disable: Annotated[
         list[str] | None,
-        typer.Option(
-            "--disable",
-            metavar="EXTENSION",
-            help="Leave this one as it is from now on; can be repeated.",
-            autocompletion=completion.extensions,
-        ),
+        options.of_extensions("--disable", "Leave this one as it is from now on"),
     ] = None,
     versions: Annotated[bool, typer.Option("--versions", help="Show the published versions, per location.")] = False,
     location: Annotated[str, typer.Option("--location", "-l", help="With versions: only in this location.")] = "",

@@ -152,12 +152,7 @@ def plan(
     ] = None,
     extension: Annotated[
         list[str] | None,
-        typer.Option(
-            "--extension",
-            metavar="EXTENSION",
-            help="As 'start --extension' would do it; can be repeated.",
-            autocompletion=completion.extensions,
-        ),
+        options.of_extensions("--extension", "As 'start --extension' would do it"),
     ] = None,
     by_hand: Annotated[
         bool, typer.Option("--by-hand", help="As 'start' would do it: by a user, without automatic roll-back.")

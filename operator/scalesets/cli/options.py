@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -76,6 +76,15 @@ Instances = Annotated[
     ),
 ]
 AllInstances = Annotated[bool, typer.Option("--all", help="All instances.")]
+
+
+def of_extensions(flag: str, help_: str) -> Any:
+    """An option that names extensions of the set, one or more."""
+    return typer.Option(
+        flag, metavar="EXTENSION", help=f"{help_}; can be repeated.", autocompletion=completion.extensions
+    )
+
+
 Namespace = Annotated[
     str,
     typer.Option(

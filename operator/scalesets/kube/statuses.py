@@ -203,17 +203,7 @@ def _write_extension(status: SetStatus, name: str, version: str, automatic: str)
     if last is None:
         return written
     retry = last.completed + last.retry_delay if last.retry_delay is not None else None
-    body = {
-        "name": last.name,
-        "version": last.version,
-        "outcome": last.outcome.value,
-        "code": clipped(last.code, LONGEST_WORD),
-        "reason": clipped(last.reason),
-        "completedTime": times.render(last.completed),
-        "model": last.model,
-        "retryTime": write_time(retry),
-    }
-    return {**written, "lastUpgrade": {key: value for key, value in body.items() if value}}
+    return {**written, "lastUpgrade": _how_it_ended(last, {"retryTime": write_time(retry)})}
 
 
 def _read_last_extension(last: Raw | None) -> LastUpgrade | None:
@@ -235,16 +225,25 @@ def _read_last_extension(last: Raw | None) -> LastUpgrade | None:
 def _write_last(last: LastUpgrade | None) -> dict[str, Any] | None:
     if last is None:
         return None
-    body: dict[str, Any] = {
+    delay = times.render_duration(last.retry_delay) if last.retry_delay is not None else None
+    more = {
+        "startedBy": last.started_by.value,
+        "enabledTime": write_time(last.enabled_time),
+        "withinLimitDelay": delay,
+    }
+    return _how_it_ended(last, more)
+
+
+def _how_it_ended(last: LastUpgrade, more: dict[str, str | None]) -> dict[str, Any]:
+    """What is kept of a last upgrade of any type, with what its type has more; without what is empty."""
+    body = {
         "name": last.name,
         "version": last.version,
         "outcome": last.outcome.value,
         "code": clipped(last.code, LONGEST_WORD),
         "reason": clipped(last.reason),
         "completedTime": times.render(last.completed),
-        "startedBy": last.started_by.value,
         "model": last.model,
-        "enabledTime": write_time(last.enabled_time),
-        "withinLimitDelay": times.render_duration(last.retry_delay) if last.retry_delay is not None else None,
+        **more,
     }
     return {key: value for key, value in body.items() if value}
