@@ -33,6 +33,9 @@ from scalesets.engine.view import (
     UpgradeType,
 )
 
+WAITING_FOR_TURN = "WaitingForTurn"
+"""What a machine waits for while enough others are at work (E5b)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -174,10 +177,12 @@ def _next_extension(
     if going_on is not None:
         last, name, members = going_on
         return _begin(status, census, last.zone, last.update_domain, members, now, extension=name)
+    if view.held_back:
+        return _wait(status, WAITING_FOR_TURN, view.held_back)
     choice = batches.choose(
         view,
         everyone,
-        limit=batches.size(policy, upgrade.type, view.replicas),
+        limit=batches.limit(view, policy, upgrade.type),
         cross_zone=policy.cross_zone,
         unhealthy_first=census.unhealthy if policy.prioritize_unhealthy else NONE,
     )
@@ -250,7 +255,7 @@ def _choose(
     choice = batches.choose(
         view,
         pending,
-        limit=batches.size(policy, upgrade.type, view.replicas),
+        limit=batches.limit(view, policy, upgrade.type),
         cross_zone=policy.cross_zone,
         unhealthy_first=census.unhealthy if first_sick else NONE,
     )

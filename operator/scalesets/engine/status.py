@@ -59,7 +59,7 @@ def record(
     stored = view.status.record
     news = {**{o: r for o, r in census.news.items() if o not in members}, **intents, **judged}
     news = {o: r for o, r in news.items() if stored.get(o) != r}
-    scaled_in = [o for o in stored if o >= view.replicas]
+    scaled_in = [o for o in stored if not view.has_place(o)]
     if not news and not scaled_in:
         return stored
     known = {**stored, **news}
