@@ -79,17 +79,24 @@ def compute(
 ) -> SetStatus:
     """``base`` with counts and conditions as of now; ``upgrade`` is the one at work, if any."""
     version = _image_version(base, census, upgrade)
-    counted = replace(
-        base,
-        replicas=len(view.instances),
-        ready_replicas=census.ready,
-        upgraded_replicas=sum(len(some) for release, some in census.running if release.image_version == version),
-        latest_model_replicas=sum(len(some) for release, some in census.running if release.model == base.current_model),
-        image_version=version,
-        extensions=_extensions(view, census),
-    )
+    counted = _counted(view, base, census, version)
+    counted = replace(counted, image_version=version, extensions=_extensions(view, census))
     found = conditions.describe(view, counted, census, upgrade, start, unresolved, now)
     return replace(counted, conditions=tuple(_dated(c, view.status, now) for c in found))
+
+
+def _counted(view: SetView, base: SetStatus, census: Census, version: str) -> SetStatus:
+    """With how many instances there are; a machine has none to count, an availability set no model of its own."""
+    if view.names and not view.is_group:
+        return base
+    counted = replace(base, replicas=len(view.instances), ready_replicas=census.ready)
+    if view.is_group:
+        return counted
+    return replace(
+        counted,
+        upgraded_replicas=sum(len(some) for release, some in census.running if release.image_version == version),
+        latest_model_replicas=sum(len(some) for release, some in census.running if release.model == base.current_model),
+    )
 
 
 def is_urgent(before: SetStatus, after: SetStatus, *, judged: Collection[int]) -> bool:

@@ -9,8 +9,8 @@ from scalesets.engine.decision import PatchExtension
 from scalesets.engine.view import Release, SetView
 from scalesets.kube import catalogues
 from scalesets.kube.client import Cluster, Outcome, Refusal
-from scalesets.kube.kinds import SCALE_SETS
-from scalesets.kube.names import Raw
+from scalesets.kube.kinds import owner_kind
+from scalesets.kube.names import Raw, plain_name
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.templates import Images, Template
 from scalesets.kube.world import Memory, World
@@ -33,6 +33,11 @@ class Context:
     def scale_set(self) -> Raw:
         """The set as it was when the decision was made."""
         return self.seen.scale_set
+
+    @property
+    def api_key(self) -> Key:
+        """Namespace and name of the object itself."""
+        return self.key[0], plain_name(self.key[1])
 
     @property
     def uid(self) -> str:
@@ -84,12 +89,12 @@ class Context:
 
     async def _look(self, cluster: Cluster, world: World) -> bool:
         try:
-            raw = await cluster.get(SCALE_SETS, *self.key)
+            raw = await cluster.get(owner_kind(self.scale_set), *self.api_key)
         except Refusal as refusal:
             if refusal.outcome is Outcome.MISSING:
-                world.sets.vanished(self.key, self.uid)
+                world.store_of(owner_kind(self.scale_set)).vanished(self.api_key, self.uid)
                 return False
             raise
-        world.sets.put(raw)
+        world.store_of(owner_kind(self.scale_set)).put(raw)
         metadata = raw["metadata"]
         return bool(metadata["uid"] == self.uid and not metadata.get("deletionTimestamp"))

@@ -120,7 +120,11 @@ class Reconciler:
                 return Again(at_once=True)
             view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         built = time.monotonic()
+        if view.names:
+            view = replace(view, held_back=self._world.turn(key, view.location))
         decision = decide(view, now)
+        if view.names:
+            self._world.turns.decided(view, decision)
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)

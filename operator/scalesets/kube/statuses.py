@@ -13,7 +13,7 @@ from typing import Any
 from scalesets.engine import ordinals
 from scalesets.engine.view import Code, Condition, LastUpgrade, Release, SetStatus, StartedBy
 from scalesets.kube import pods, times
-from scalesets.kube.names import LABEL_SET, Raw
+from scalesets.kube.names import LABEL_SET, Raw, is_machine
 
 LONGEST_TEXT = 4096
 LONGEST_WORD = 253
@@ -61,12 +61,16 @@ def write_set(status: SetStatus, scaleset: Raw, now: datetime) -> dict[str, Any]
     before = scaleset.get("status") or {}
     body: dict[str, Any] = {
         "observedGeneration": status.observed_generation,
+    }
+    counts = {
         "replicas": status.replicas,
         "readyReplicas": status.ready_replicas,
         "upgradedReplicas": status.upgraded_replicas,
         "latestModelReplicas": status.latest_model_replicas,
         "selector": f"{LABEL_SET}={scaleset['metadata']['name']}",
     }
+    if not is_machine(scaleset):
+        body.update(counts)
     words = {
         "location": status.location,
         "currentModel": status.current_model,

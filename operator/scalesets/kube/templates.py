@@ -28,13 +28,15 @@ from scalesets.kube.names import (
     LABEL_INSTANCE,
     LABEL_MODEL,
     LABEL_NODE_ZONE,
-    LABEL_SET,
     LABEL_UPDATE_DOMAIN,
     LABEL_ZONE,
     OS,
     SETTINGS_PREFIX,
     Raw,
     claim_name,
+    instance_name,
+    owner_label,
+    owner_name,
     owner_reference,
 )
 
@@ -57,7 +59,8 @@ class Template:
 
     def __init__(self, scaleset: Raw, revision: Raw, *, zones_backed: bool) -> None:
         spec = scaleset["spec"]
-        self._name: str = scaleset["metadata"]["name"]
+        self._name = owner_name(scaleset)
+        self._label = owner_label(scaleset)
         self._namespace: str = scaleset["metadata"]["namespace"]
         self._owner = owner_reference(scaleset)
         self._zones: tuple[str, ...] = tuple(spec.get("zones") or ())
@@ -74,7 +77,7 @@ class Template:
         if skeleton is None:
             skeleton = self._skeletons[release, images] = self._shared_metadata(release), self._shared_spec(images)
         metadata, spec = skeleton
-        name = f"{self._name}-{ordinal}"
+        name = instance_name(self._name, ordinal)
         labels = {
             **metadata["labels"],
             LABEL_INSTANCE: str(ordinal),
@@ -117,7 +120,7 @@ class Template:
             "namespace": self._namespace,
             "labels": {
                 **(metadata.get("labels") or {}),
-                LABEL_SET: self._name,
+                **self._label,
                 LABEL_IMAGE_VERSION: release.image_version,
                 LABEL_MODEL: release.model,
             },

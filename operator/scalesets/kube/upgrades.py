@@ -28,7 +28,7 @@ from scalesets.engine.view import (
     UpgradeType,
 )
 from scalesets.kube import references, times
-from scalesets.kube.names import API_VERSION, FINALIZER, LABEL_SET, Raw, owner_reference
+from scalesets.kube.names import API_VERSION, FINALIZER, MACHINE, Raw, is_machine, owner_label, owner_reference
 from scalesets.kube.statuses import (
     LONGEST_WORD,
     clipped,
@@ -42,6 +42,20 @@ from scalesets.kube.statuses import (
 TARGETS = ("scaleSet", "availabilitySet", "virtualMachine")
 """The fields of spec that say whose upgrade it is."""
 _CODES = frozenset(code.value for code in Code)
+
+
+def target_field(obj: Raw) -> str:
+    """The field of spec that names this kind of object."""
+    return "virtualMachine" if is_machine(obj) else "scaleSet"
+
+
+def owner_of(raw: Raw) -> str:
+    """Whose upgrade it is: the set or machine, as it is known here; empty when it is neither's."""
+    spec = raw["spec"]
+    if name := spec.get("scaleSet"):
+        return str(name)
+    machine = spec.get("virtualMachine")
+    return f"{MACHINE}{machine}" if machine else ""
 
 
 def read(raw: Raw) -> Upgrade:
@@ -71,12 +85,12 @@ def body(scaleset: Raw, create: CreateUpgrade) -> dict[str, Any]:
         "metadata": {
             "name": create.name,
             "namespace": scaleset["metadata"]["namespace"],
-            "labels": {LABEL_SET: scaleset["metadata"]["name"]},
+            "labels": owner_label(scaleset),
             "finalizers": [FINALIZER],
             "ownerReferences": [owner_reference(scaleset)],
         },
         "spec": {
-            "scaleSet": scaleset["metadata"]["name"],
+            target_field(scaleset): scaleset["metadata"]["name"],
             "type": create.type.value,
             "startedBy": create.started_by.value,
         },
@@ -91,7 +105,7 @@ def hold_patch(scaleset: Raw, raw: Raw) -> list[dict[str, Any]]:
     owners = [o for o in metadata.get("ownerReferences") or () if o["uid"] != owner["uid"]]
     if any(o.get("controller") for o in owners):  # an object has one controller at most
         owner["controller"] = False
-    labels = {**(metadata.get("labels") or {}), LABEL_SET: scaleset["metadata"]["name"]}
+    labels = {**(metadata.get("labels") or {}), **owner_label(scaleset)}
     return [
         {"op": "add", "path": "/metadata/finalizers", "value": [*finalizers, FINALIZER]},
         {"op": "add", "path": "/metadata/ownerReferences", "value": [*owners, owner]},

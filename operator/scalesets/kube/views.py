@@ -25,7 +25,7 @@ from scalesets.engine.view import (
 )
 from scalesets.kube import catalogues, claims, models, references, statuses, times, upgrades
 from scalesets.kube.memo import Memo
-from scalesets.kube.names import Raw
+from scalesets.kube.names import Raw, is_machine
 from scalesets.kube.seen import Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.templates import DEFAULT_UPDATE_DOMAINS
@@ -96,6 +96,8 @@ def build(seen: Seen, *, settings: Settings) -> SetView:
         fresh_since=seen.fresh_since,
         within_limit_since=seen.within_limit_since,
         losses=dict(seen.losses),
+        names={0: metadata["name"]} if is_machine(raw) else {},
+        availability_set=spec.get("availabilitySet") or "",
     )
 
 
