@@ -40,6 +40,8 @@ def bookkeeping(view: SetView, now: datetime) -> SetStatus:
         faulted_os_versions=() if another_image else stored.faulted_os_versions,
         enabled_time=enabled_time,
         first_enabled_time=stored.first_enabled_time or enabled_time,
+        machines=tuple(sorted(view.names.items())) if view.is_group else (),
+        update_domain=view.update_domain,
     )
 
 

@@ -258,6 +258,7 @@ class SetView:
     names: Mapping[int, str] = field(default_factory=dict)  # of the instances; empty: NAME-ORDINAL, without gaps
     held_back: str = ""  # why a machine must wait for its turn (machines.py)
     availability_set: str = ""  # that upgrades this machine in its place
+    update_domain: int | None = None  # that its availability set gave this machine
     is_group: bool = False  # an availability set: its instances are machines that tend themselves (groups.py)
 
     @property

@@ -69,12 +69,23 @@ class Context:
         """The pod template of a model. Kept over decisions: its skeletons are what makes an instance cheap."""
         revision = self.seen.revisions[model]
         metadata = self.scale_set["metadata"]
-        key = (model, revision["metadata"]["resourceVersion"], metadata["generation"], self.view.zones_backed)
+        key = (
+            model,
+            revision["metadata"]["resourceVersion"],
+            metadata["generation"],
+            self.view.zones_backed,
+            self.view.update_domain,
+        )
         template: Template | None = self.memory.templates.get(key)
         if template is None:
             while len(self.memory.templates) >= _MOST_TEMPLATES:
                 self.memory.templates.pop(next(iter(self.memory.templates)))
-            template = Template(self.scale_set, revision, zones_backed=bool(self.view.zones_backed))
+            template = Template(
+                self.scale_set,
+                revision,
+                zones_backed=bool(self.view.zones_backed),
+                update_domain=self.view.update_domain,
+            )
             self.memory.templates[key] = template
         return template
 

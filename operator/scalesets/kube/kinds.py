@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalesets.kube.names import API_VERSION, VIRTUAL_MACHINE, Raw, is_machine
+from scalesets.kube.names import API_VERSION, AVAILABILITY_SET, VIRTUAL_MACHINE, Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,11 @@ class Kind:
 
 SCALE_SETS = Kind(API_VERSION, "ScaleSet", "scalesets")
 MACHINES = Kind(API_VERSION, VIRTUAL_MACHINE, "virtualmachines")
+GROUPS = Kind(API_VERSION, AVAILABILITY_SET, "availabilitysets")
 UPGRADES = Kind(API_VERSION, "RollingUpgrade", "rollingupgrades")
 IMAGES = Kind(API_VERSION, "GalleryImage", "galleryimages")
 EXTENSIONS = Kind(API_VERSION, "Extension", "extensions")
-OURS = (SCALE_SETS, MACHINES, UPGRADES, IMAGES, EXTENSIONS)
+OURS = (SCALE_SETS, MACHINES, GROUPS, UPGRADES, IMAGES, EXTENSIONS)
 
 PODS = Kind("v1", "Pod", "pods")
 CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
@@ -48,5 +49,5 @@ CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 
 
 def owner_kind(obj: Raw) -> Kind:
-    """The kind of a set or machine."""
-    return MACHINES if is_machine(obj) else SCALE_SETS
+    """The kind of a set, machine or availability set."""
+    return {VIRTUAL_MACHINE: MACHINES, AVAILABILITY_SET: GROUPS}.get(obj.get("kind", ""), SCALE_SETS)

@@ -16,6 +16,7 @@ FINALIZER = "scalesets.dev/finish-batch"
 
 LABEL_SET = "scalesets.dev/scaleset"
 LABEL_MACHINE = "scalesets.dev/virtual-machine"
+LABEL_GROUP = "scalesets.dev/availability-set"
 LABEL_SUBSCRIPTION = "scalesets.dev/subscription"
 """Of a namespace: machines of all namespaces with the same value share one budget (E5b)."""
 LABEL_SET_UID = "scalesets.dev/scaleset-uid"
@@ -43,8 +44,13 @@ PLATFORM = "Platform"
 
 
 VIRTUAL_MACHINE = "VirtualMachine"
-MACHINE = "virtualmachine/"
-"""Stands before a machine's name where sets and machines are named side by side: no object's name has a slash."""
+AVAILABILITY_SET = "AvailabilitySet"
+MACHINE, GROUP_OF = "virtualmachine/", "availabilityset/"
+"""Stand before the name of a machine or an availability set where they and sets are named side by side: no object's
+name has a slash.
+"""
+_PREFIXES = {VIRTUAL_MACHINE: MACHINE, AVAILABILITY_SET: GROUP_OF}
+_LABELS = {VIRTUAL_MACHINE: LABEL_MACHINE, AVAILABILITY_SET: LABEL_GROUP}
 
 
 def is_machine(obj: Raw) -> bool:
@@ -52,20 +58,24 @@ def is_machine(obj: Raw) -> bool:
     return bool(obj.get("kind") == VIRTUAL_MACHINE)
 
 
+def is_group(obj: Raw) -> bool:
+    """Whether the object is an AvailabilitySet."""
+    return bool(obj.get("kind") == AVAILABILITY_SET)
+
+
 def owner_name(obj: Raw) -> str:
     """The name by which a set or machine is known here."""
-    name: str = obj["metadata"]["name"]
-    return MACHINE + name if is_machine(obj) else name
+    return _PREFIXES.get(obj.get("kind", ""), "") + str(obj["metadata"]["name"])
 
 
 def plain_name(owner: str) -> str:
     """The object's own name."""
-    return owner.removeprefix(MACHINE)
+    return owner.removeprefix(MACHINE).removeprefix(GROUP_OF)
 
 
 def owner_label(obj: Raw) -> dict[str, str]:
     """The label of all that belongs to the set or machine."""
-    return {LABEL_MACHINE if is_machine(obj) else LABEL_SET: obj["metadata"]["name"]}
+    return {_LABELS.get(obj.get("kind", ""), LABEL_SET): obj["metadata"]["name"]}
 
 
 def owner_of(labels: Mapping[str, str]) -> str:
@@ -85,7 +95,7 @@ def owner_reference(scaleset: Raw) -> dict[str, Any]:
     """What makes the set an object's controller. (Admission may ask for ``update`` on ``scalesets/finalizers``.)"""
     return {
         "apiVersion": API_VERSION,
-        "kind": VIRTUAL_MACHINE if is_machine(scaleset) else "ScaleSet",
+        "kind": scaleset.get("kind") or "ScaleSet",
         "name": scaleset["metadata"]["name"],
         "uid": scaleset["metadata"]["uid"],
         "controller": True,

@@ -57,7 +57,7 @@ class Images(NamedTuple):
 class Template:
     """Pod bodies of one set in one model. Make a new one when the set's spec or the model's revision changes."""
 
-    def __init__(self, scaleset: Raw, revision: Raw, *, zones_backed: bool) -> None:
+    def __init__(self, scaleset: Raw, revision: Raw, *, zones_backed: bool, update_domain: int | None = None) -> None:
         spec = scaleset["spec"]
         self._name = owner_name(scaleset)
         self._label = owner_label(scaleset)
@@ -66,6 +66,7 @@ class Template:
         self._zones: tuple[str, ...] = tuple(spec.get("zones") or ())
         self._domains: int = spec.get("updateDomains") or DEFAULT_UPDATE_DOMAINS
         self._zones_backed = zones_backed
+        self._update_domain = update_domain
         self._service: str = spec.get("serviceName") or ""
         self._claims = [c["metadata"]["name"] for c in spec.get("volumeClaimTemplates") or ()]
         self._data: Raw = revision["data"]
@@ -81,7 +82,7 @@ class Template:
         labels = {
             **metadata["labels"],
             LABEL_INSTANCE: str(ordinal),
-            LABEL_UPDATE_DOMAIN: str(placement.update_domain(ordinal, self._zones, self._domains)),
+            LABEL_UPDATE_DOMAIN: str(self._domain(ordinal)),
         }
         filled = dict(spec)
         if self._zones:
@@ -98,6 +99,11 @@ class Template:
             "metadata": {**metadata, "name": name, "labels": labels},
             "spec": filled,
         }
+
+    def _domain(self, ordinal: int) -> int:
+        if self._update_domain is not None:  # a machine's, from its availability set
+            return self._update_domain
+        return placement.update_domain(ordinal, self._zones, self._domains)
 
     def dry_run(self, ordinal: int, release: Release, images: Images) -> dict[str, Any]:
         """The same pod under a name of its own, to ask whether it would be taken.

@@ -28,7 +28,17 @@ from scalesets.engine.view import (
     UpgradeType,
 )
 from scalesets.kube import references, times
-from scalesets.kube.names import API_VERSION, FINALIZER, MACHINE, Raw, is_machine, owner_label, owner_reference
+from scalesets.kube.names import (
+    API_VERSION,
+    FINALIZER,
+    GROUP_OF,
+    MACHINE,
+    Raw,
+    is_group,
+    is_machine,
+    owner_label,
+    owner_reference,
+)
 from scalesets.kube.statuses import (
     LONGEST_WORD,
     clipped,
@@ -46,7 +56,7 @@ _CODES = frozenset(code.value for code in Code)
 
 def target_field(obj: Raw) -> str:
     """The field of spec that names this kind of object."""
-    return "virtualMachine" if is_machine(obj) else "scaleSet"
+    return "virtualMachine" if is_machine(obj) else "availabilitySet" if is_group(obj) else "scaleSet"
 
 
 def owner_of(raw: Raw) -> str:
@@ -54,6 +64,8 @@ def owner_of(raw: Raw) -> str:
     spec = raw["spec"]
     if name := spec.get("scaleSet"):
         return str(name)
+    if name := spec.get("availabilitySet"):
+        return f"{GROUP_OF}{name}"
     machine = spec.get("virtualMachine")
     return f"{MACHINE}{machine}" if machine else ""
 
@@ -254,6 +266,7 @@ def _write_error(code: str, message: str) -> dict[str, Any]:
 
 def _read_batch(raw: Raw) -> Batch:
     return Batch(
+        machines=tuple(raw.get("machines") or ()),
         number=raw["number"],
         zone=raw.get("zone") or "",
         update_domain=raw.get("updateDomain") or 0,
@@ -285,6 +298,7 @@ def _write_batch(batch: Batch) -> dict[str, Any]:
     }
     optional = {
         "extension": batch.extension,
+        "machines": list(batch.machines),
         "completedTime": write_time(batch.completed),
         "notCreated": ordinals.render(batch.not_created),
         "unhealthyBefore": ordinals.render(batch.unhealthy_before),

@@ -256,16 +256,19 @@ class _Run:
             return await read_reference(self._cluster, kind, namespace, name)
 
         troubles = self._context.memory.troubles
-        revision = self._context.seen.revisions[write.model]
-        model = self._context.view.models[write.model]
-        report = await preflight.check(
-            self._set,
-            revision,
-            get=get,
-            read_secrets=self._settings.read_secrets,
-            now=utc_now(),
-            pull_secrets=catalogues.pull_secrets(self._context.seen, model),
-        )
+        seen, view = self._context.seen, self._context.view
+        report = preflight.Report()
+        for name in sorted(seen.revisions) if view.is_group else [write.model]:  # a group's machines have their own
+            found = await preflight.check(
+                self._set,
+                seen.revisions[name],
+                get=get,
+                read_secrets=self._settings.read_secrets,
+                now=utc_now(),
+                pull_secrets=catalogues.pull_secrets(seen, view.models[name]),
+            )
+            report.problems.extend(p for p in found.problems if p not in report.problems)
+            report.unchecked.extend(p for p in found.unchecked if p not in report.unchecked)
         if report.problems:
             troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now())
             return Result.TROUBLE
