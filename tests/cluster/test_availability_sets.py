@@ -83,3 +83,31 @@ async def test_an_availability_set_that_does_not_exist_is_said(operator: Operato
         return condition(scene.find("VirtualMachine", "db") or {}, "AvailabilitySetNotFound").get("message", "")
 
     await scene.until(lambda: "AvailabilitySet nope" in told(), what="the condition")
+
+
+@pytest.mark.requirement("E5c", "O6")
+async def test_a_lost_machine_comes_back_in_its_place(operator: Operator, scene: Scene) -> None:
+    await begin(scene, "db-a", "db-b")
+    uid = scene.uids("Pod")["db-b"]
+    await scene.delete("Pod", "db-b")
+    await scene.until(
+        lambda: scene.uids("Pod").get("db-b", uid) != uid and is_ready(pod(scene, "db-b")), what="a new pod"
+    )
+    assert pod(scene, "db-b")["metadata"]["labels"]["scalesets.dev/update-domain"] == "1"
+    assert installed(pod(scene, "db-b")) == {"monitor": "1.0.0"}
+
+
+@pytest.mark.requirement("E5c")
+async def test_a_machine_that_is_lost_in_its_batch_comes_back_on_the_target(operator: Operator, scene: Scene) -> None:
+    await begin(scene, "db-a", "db-b", healthTimeout="PT15S")
+    scene.referee.excuse("Pod", scene.namespace, "db-a")
+    scene.boot_seconds(1.0, 1.2)
+    await scene.publish_extension("monitor", "1.2.0")
+    await scene.until(lambda: installed(pod(scene, "db-a")) == {"monitor": "1.2.0"}, what="db-a to be patched")
+    await scene.delete("Pod", "db-a", gracePeriodSeconds=0)
+    upgrade = await until_ended(scene)
+    assert code(upgrade) == "Completed"
+    assert {n: installed(pod(scene, n)) for n in ("db-a", "db-b")} == {
+        "db-a": {"monitor": "1.2.0"},
+        "db-b": {"monitor": "1.2.0"},
+    }
