@@ -16,7 +16,7 @@ from datetime import datetime
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Action, Decision, Event, Write, WriteSetStatus, WriteUpgradeStatus
 from scalesets.engine.groups import as_one_set, decide_group
-from scalesets.engine.view import SetView
+from scalesets.engine.view import SetView, TroubleKind
 from scalesets.kube import catalogues, models, narration, upgrades, views
 from scalesets.kube.actions import ActionPool
 from scalesets.kube.afresh import is_still_there, refresh
@@ -117,7 +117,8 @@ class Reconciler:
             return Again(at_once=True)
         view = views.build(seen, settings=self._settings)
         if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
-            view = replace(view, troubles=memory.troubles.all(now))
+            lasting = (t for t in seen.troubles if t.kind is TroubleKind.NO_AVAILABILITY_SET)
+            view = replace(view, troubles=(*memory.troubles.all(now), *lasting))
         view = without_model(view, seen, memory)
         if is_near(view, now):
             if not self._kubelets.fresh_for:
