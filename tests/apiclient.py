@@ -22,6 +22,8 @@ Body = dict[str, Any]
 _OURS = "/apis/scalesets.dev/v1alpha1"
 KINDS: Mapping[str, tuple[str, str]] = {
     "ScaleSet": (_OURS, "scalesets"),
+    "VirtualMachine": (_OURS, "virtualmachines"),
+    "AvailabilitySet": (_OURS, "availabilitysets"),
     "RollingUpgrade": (_OURS, "rollingupgrades"),
     "GalleryImage": (_OURS, "galleryimages"),
     "Extension": (_OURS, "extensions"),

@@ -19,6 +19,7 @@ from datetime import datetime
 from refereeing import objects
 from refereeing.book import Book, ScaleSet, Upgrade, Violation
 from refereeing.instances import Instances
+from refereeing.machines import Machines
 from refereeing.objects import Json, Key
 from refereeing.upgrades import Upgrades
 
@@ -47,6 +48,7 @@ class Referee:
         self._book = Book(timeline_length=timeline_length)
         self._instances = Instances(self._book)
         self._upgrades = Upgrades(self._book, catalog_namespace=catalog_namespace)
+        self._machines = Machines(self._book)
         self._changes: deque[tuple[datetime, str]] = deque(maxlen=timeline_length)
 
     @property
@@ -71,6 +73,9 @@ class Referee:
                 self._see_set(event_type, key, obj, at)
             case "RollingUpgrade":
                 self._upgrades.see_upgrade(event_type, key, obj, at, judged=not first_look)
+                self._machines.see_upgrade(event_type, key, obj, at)
+            case "VirtualMachine":
+                self._machines.see_machine(event_type, key, obj)
             case "Pod":
                 if found := self._instances.see_pod(event_type, key, obj, at):
                     self._upgrades.see_instance(*found, at)

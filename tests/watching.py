@@ -23,7 +23,7 @@ import aiohttp
 from apiclient import Api, Body, Refused
 from referee import LISTED, FoulError, Referee
 
-OURS = ("ScaleSet", "RollingUpgrade", "GalleryImage", "Extension")
+OURS = ("ScaleSet", "VirtualMachine", "AvailabilitySet", "RollingUpgrade", "GalleryImage", "Extension")
 WATCHED = (*OURS, "Pod", "PersistentVolumeClaim", "ControllerRevision", "Event")
 CATALOGUE = ("GalleryImage", "Extension")
 CATALOG_NAMESPACE = "scaleset-system"

@@ -64,6 +64,19 @@ def a_set(
     return body
 
 
+def a_machine(name: str = "db", **fields: Any) -> Body:
+    """A VirtualMachine, with the fields of ``a_set`` that it has."""
+    body = a_set(name, replicas=1, **fields)
+    spec = body["spec"]
+    spec["upgradePolicy"] = {
+        "rollingUpgradePolicy": {
+            k: v for k, v in spec["upgradePolicy"]["rollingUpgradePolicy"].items() if k.endswith("Timeout")
+        }
+    }
+    del spec["replicas"]
+    return {**body, "kind": "VirtualMachine"}
+
+
 def a_claim_template(name: str = "data", storage: str = "1Gi") -> Body:
     """A data disk of every instance."""
     resources = {"requests": {"storage": storage}}

@@ -29,16 +29,16 @@ MONITOR = ModelExtension("monitor", "acme/monitor", "1.0", enable_automatic_upgr
 BACKUP = ModelExtension("backup", "acme/backup", "1.0", enable_automatic_upgrade=True)
 
 
-def a_set(*extensions: ModelExtension, **fields: object) -> World:
+def a_set(*extensions: ModelExtension, world: type[World] = World, **fields: object) -> World:
     """A healthy set with these extensions, each at 1.0.0."""
     fields.setdefault("os_policy", OSUpgradePolicy())
-    world = World(model=replace(FIRST_MODEL, extensions=extensions), **fields)  # type: ignore[arg-type]
-    world.publish("1.0.0")
+    made = world(model=replace(FIRST_MODEL, extensions=extensions), **fields)  # type: ignore[arg-type]
+    made.publish("1.0.0")
     for extension in extensions:
-        world.publish_extension(extension.key, "1.0.0")
-    world.run(MINUTE)
-    assert world.all_ready(), world.log
-    return world
+        made.publish_extension(extension.key, "1.0.0")
+    made.run(MINUTE)
+    assert made.all_ready(), made.log
+    return made
 
 
 def installed(world: World, name: str = "monitor") -> dict[int, str]:

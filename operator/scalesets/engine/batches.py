@@ -31,6 +31,15 @@ def size(policy: RollingPolicy, kind: UpgradeType, replicas: int) -> int:
     return max(1, percent * replicas // 100)
 
 
+def limit(view: SetView, policy: RollingPolicy, kind: UpgradeType) -> int:
+    """How many instances a batch may have now; of an availability set all but one, as its update domains set the
+    bounds (E5c).
+    """
+    if view.is_group:
+        return max(1, len(view.names) - 1)
+    return size(policy, kind, view.replicas)
+
+
 def choose(
     view: SetView,
     pending: Collection[int],

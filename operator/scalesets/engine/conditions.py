@@ -53,8 +53,9 @@ def describe(
         Condition("Reconciling", stalled is None and work is not None, *(work or ("Reconciled", ""))),
         Condition("Stalled", stalled is not None, *(stalled or ("NotStalled", ""))),
         _progressing(upgrade, start, work),
-        _eligible(view, now),
     ]
+    if not view.names:  # machines get no automatic OS upgrade
+        found.append(_eligible(view, now))
     found.extend(_last_upgrade(status))
     found.extend(_left_out(view, census))
     found.extend(_notes(view))
@@ -73,6 +74,8 @@ def _work_left(
     """What the set still has to do for its spec; None when nothing."""
     if view.model is None and view.model_problem[0]:
         return view.model_problem
+    if view.is_group:
+        return None  # each machine says what it has to do
     if unresolved:
         return _why_unresolved(view, now)
     if census.beyond:
@@ -208,4 +211,6 @@ def _members(upgrade: Upgrade | None) -> Collection[int]:
 
 
 def _names(view: SetView, some: Collection[int]) -> str:
+    if view.names:
+        return ", ".join(view.instance_name(o) for o in sorted(some))
     return f"{view.name}-{{{ordinals.render(some)}}}"

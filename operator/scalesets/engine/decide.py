@@ -38,8 +38,8 @@ def decide(view: SetView, now: datetime) -> Decision:
     census = counting.take(view, now)
     step, begin, base, events = _upgrade(view, base, census, now)
     upgrade = _at_work(view, base, step)
-    plan = instances.tend(view, census, step.members, now)
-    free = not base.current_upgrade and not begin.writes
+    plan = instances.tend(view, census, step.members, now) if not view.is_group else instances.Plan()
+    free = not base.current_upgrade and not begin.writes and not view.is_group
     intents = automatic.intents(view, census, now) if free else automatic.Intents()
     base = replace(
         base,

@@ -9,6 +9,7 @@ MODE_CHANGED = "ModeChanged"
 OPTED_OUT = "OptedOut"
 NOT_ELIGIBLE = "NotEligible"
 SET_RECREATED = "SetRecreated"
+IN_AVAILABILITY_SET = "InAvailabilitySet"
 
 INSTANCES_FAILED = "InstancesFailed"
 """Some instances failed, within the limit: the extension is tried on them again after a while (E4)."""

@@ -33,6 +33,9 @@ from scalesets.engine.view import (
     UpgradeType,
 )
 
+WAITING_FOR_TURN = "WaitingForTurn"
+"""What a machine waits for while enough others are at work (E5b)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -173,21 +176,24 @@ def _next_extension(
         return _stop(view, upgrade, stopped, stop, now)
     if going_on is not None:
         last, name, members = going_on
-        return _begin(status, census, last.zone, last.update_domain, members, now, extension=name)
+        return _begin(view, status, census, last.zone, last.update_domain, members, now, extension=name)
+    if view.held_back:
+        return _wait(status, WAITING_FOR_TURN, view.held_back)
     choice = batches.choose(
         view,
         everyone,
-        limit=batches.size(policy, upgrade.type, view.replicas),
+        limit=batches.limit(view, policy, upgrade.type),
         cross_zone=policy.cross_zone,
         unhealthy_first=census.unhealthy if policy.prioritize_unhealthy else NONE,
     )
     if choice is None:
         return _wait(status, "ZoneClosed", f"zone {view.open_zone} is open for this target now")
     name, members = next((n, found) for n, some in left.items() if (found := choice.members & some))
-    return _begin(status, census, choice.zone, choice.update_domain, members, now, extension=name)
+    return _begin(view, status, census, choice.zone, choice.update_domain, members, now, extension=name)
 
 
 def _begin(
+    view: SetView,
     status: UpgradeStatus,
     census: Census,
     zone: str,
@@ -206,6 +212,7 @@ def _begin(
         members={o: census.releases[o] for o in sorted(members)},
         extension=extension,
         unhealthy_before=members & census.unhealthy,
+        machines=tuple(view.names[o] for o in sorted(members) if o in view.names),
     )
     started = replace(
         status, batches=(*status.batches, batch), code=Code.ROLLING_FORWARD, waiting="", waiting_message=""
@@ -250,7 +257,7 @@ def _choose(
     choice = batches.choose(
         view,
         pending,
-        limit=batches.size(policy, upgrade.type, view.replicas),
+        limit=batches.limit(view, policy, upgrade.type),
         cross_zone=policy.cross_zone,
         unhealthy_first=census.unhealthy if first_sick else NONE,
     )
@@ -258,7 +265,7 @@ def _choose(
         return _wait(status, "ZoneClosed", f"zone {view.open_zone} is open for this target now")
     sample = min(choice.members)
     trial = DryRun(sample, releases.for_member(view, upgrade, status.target, census.releases[sample]))
-    begun = _begin(status, census, choice.zone, choice.update_domain, choice.members, now)
+    begun = _begin(view, status, census, choice.zone, choice.update_domain, choice.members, now)
     return replace(begun, dry_run=trial)
 
 

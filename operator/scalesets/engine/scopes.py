@@ -113,7 +113,7 @@ def is_current(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: C
 
 def let_go(view: SetView, status: UpgradeStatus) -> UpgradeStatus:
     """Let go of instances that were scaled in, and of members that are still up and mustn't be taken down any more."""
-    scope = frozenset(o for o in status.scope if o < view.replicas)
+    scope = frozenset(o for o in status.scope if view.has_place(o))
     batch = status.running_batch
     if batch is not None and batch.extension:
         batch = None  # nobody is taken down
@@ -121,7 +121,7 @@ def let_go(view: SetView, status: UpgradeStatus) -> UpgradeStatus:
     kept_up = frozenset(o for o in dying if batch is not None and _is_untouched(view, o, batch.members[o]))
     if scope == status.scope and not kept_up:
         return status
-    skipped = frozenset(o for o in status.skipped if o < view.replicas) | kept_up
+    skipped = frozenset(o for o in status.skipped if view.has_place(o)) | kept_up
     return progress.counted(replace(status, scope=scope - kept_up, skipped=skipped))
 
 
@@ -220,6 +220,9 @@ def _begin_extensions(
     view: SetView, upgrade: Upgrade, blank: UpgradeStatus, census: Census, now: datetime
 ) -> UpgradeStatus:
     """The extensions that a user names, all that are due, or for the platform those that may start by themselves."""
+    if view.availability_set:
+        message = f"{view.name} is upgraded with its availability set: name {view.availability_set} instead"
+        return _refuse(blank, upgrade, now, reasons.IN_AVAILABILITY_SET, message)
     model = view.model
     if model is None:
         found = eligibility.has_model(view, now)

@@ -33,7 +33,7 @@ from scalesets.engine.decision import (
     Write,
     WriteUpgradeStatus,
 )
-from scalesets.engine.rolling import policy_for
+from scalesets.engine.rolling import WAITING_FOR_TURN, policy_for
 from scalesets.engine.scopes import WAITING_FOR_APPROVAL
 from scalesets.engine.view import (
     BatchOutcome,
@@ -261,7 +261,7 @@ def _extension_upgrade(view: SetView, census: Census, now: datetime) -> Start:
     Those that are due at the same time share an upgrade (E6).
     """
     model = view.model
-    if model is None:
+    if model is None or view.availability_set:
         return Start()
     opted_in = [e for e in model.extensions if extensions.automatic_upgrade(view, e) == extensions.ENABLED]
     known = extensions.targets(view, census, [e.name for e in opted_in], now) if opted_in else ()
@@ -278,6 +278,8 @@ def _extension_upgrade(view: SetView, census: Census, now: datetime) -> Start:
     policy = policy_for(view, UpgradeType.EXTENSION)
     if checks.whole_set(census, policy, code=checks.BEFORE):
         return _too_many_unhealthy(policy)
+    if view.held_back:
+        return Start(reason=WAITING_FOR_TURN, message=view.held_back, look_again=min(later, default=None))
     what = ",".join(f"{t.name}/{t.to}" for t in prospect.extensions)
     name = upgrade_name(view, UpgradeType.EXTENSION, what)
     return Start(writes=(Preflight(model.name), CreateUpgrade(name, UpgradeType.EXTENSION)))

@@ -40,6 +40,8 @@ def bookkeeping(view: SetView, now: datetime) -> SetStatus:
         faulted_os_versions=() if another_image else stored.faulted_os_versions,
         enabled_time=enabled_time,
         first_enabled_time=stored.first_enabled_time or enabled_time,
+        machines=tuple(sorted(view.names.items())) if view.is_group else (),
+        update_domain=view.update_domain,
     )
 
 
@@ -59,7 +61,7 @@ def record(
     stored = view.status.record
     news = {**{o: r for o, r in census.news.items() if o not in members}, **intents, **judged}
     news = {o: r for o, r in news.items() if stored.get(o) != r}
-    scaled_in = [o for o in stored if o >= view.replicas]
+    scaled_in = [o for o in stored if not view.has_place(o)]
     if not news and not scaled_in:
         return stored
     known = {**stored, **news}
@@ -79,17 +81,24 @@ def compute(
 ) -> SetStatus:
     """``base`` with counts and conditions as of now; ``upgrade`` is the one at work, if any."""
     version = _image_version(base, census, upgrade)
-    counted = replace(
-        base,
-        replicas=len(view.instances),
-        ready_replicas=census.ready,
-        upgraded_replicas=sum(len(some) for release, some in census.running if release.image_version == version),
-        latest_model_replicas=sum(len(some) for release, some in census.running if release.model == base.current_model),
-        image_version=version,
-        extensions=_extensions(view, census),
-    )
+    counted = _counted(view, base, census, version)
+    counted = replace(counted, image_version=version, extensions=_extensions(view, census))
     found = conditions.describe(view, counted, census, upgrade, start, unresolved, now)
     return replace(counted, conditions=tuple(_dated(c, view.status, now) for c in found))
+
+
+def _counted(view: SetView, base: SetStatus, census: Census, version: str) -> SetStatus:
+    """With how many instances there are; a machine has none to count, an availability set no model of its own."""
+    if view.names and not view.is_group:
+        return base
+    counted = replace(base, replicas=len(view.instances), ready_replicas=census.ready)
+    if view.is_group:
+        return counted
+    return replace(
+        counted,
+        upgraded_replicas=sum(len(some) for release, some in census.running if release.image_version == version),
+        latest_model_replicas=sum(len(some) for release, some in census.running if release.model == base.current_model),
+    )
 
 
 def is_urgent(before: SetStatus, after: SetStatus, *, judged: Collection[int]) -> bool:

@@ -63,6 +63,8 @@ class SetStatus:
     record: Mapping[int, Release] = field(default_factory=dict)
     extensions: tuple[tuple[str, str, str], ...] = ()  # name, version, Enabled | Disabled | NotSupported
     last_extension_upgrades: Mapping[str, LastUpgrade] = field(default_factory=dict)  # by the extension's name
+    machines: tuple[tuple[int, str], ...] = ()  # of an availability set: place, name
+    update_domain: int | None = None  # of a machine in one
     conditions: tuple[Condition, ...] = ()
 
 
@@ -90,6 +92,7 @@ class Batch:
     roll_back_failed: Ordinals = NONE
     completed: datetime | None = None
     outcome: BatchOutcome = BatchOutcome.RUNNING
+    machines: tuple[str, ...] = ()  # only for machines: the names of the members, in the order of their ordinals
 
 
 @dataclass(frozen=True, slots=True)

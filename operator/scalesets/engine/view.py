@@ -187,6 +187,7 @@ class TroubleKind(Enum):
 
     TEMPLATE_REFUSED = "TemplateRefused"  # the server refuses the pod; holds new batches and creations of that model
     PREFLIGHT = "ExternalResources"  # a secret or config map that the model names is missing or expired
+    NO_AVAILABILITY_SET = "AvailabilitySetNotFound"  # that a machine names
     NAME_CONFLICT = "NameConflict"  # a foreign pod has the name
     CLAIM_CONFLICT = "ClaimConflict"  # a foreign claim has the name
     CLAIM_NOT_ADOPTED = "ClaimNotAdopted"  # it may not become the set's own
@@ -254,6 +255,11 @@ class SetView:
     within_limit_since: datetime | None = None  # since when not too many are unhealthy (O11)
     losses: Mapping[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> how often in a row, when last
     open_zone: str | None = None  # the zone that is open for the target; None: every zone (regions come later)
+    names: Mapping[int, str] = field(default_factory=dict)  # of the instances; empty: NAME-ORDINAL, without gaps
+    held_back: str = ""  # why a machine must wait for its turn (machines.py)
+    availability_set: str = ""  # that upgrades this machine in its place
+    update_domain: int | None = None  # that its availability set gave this machine
+    is_group: bool = False  # an availability set: its instances are machines that tend themselves (groups.py)
 
     @property
     def current_upgrade(self) -> Upgrade | None:
@@ -264,6 +270,10 @@ class SetView:
         """The set's upgrade of that name."""
         return next((u for u in self.upgrades if u.name == name), None)
 
+    def has_place(self, ordinal: int) -> bool:
+        """Whether an instance of that ordinal is wanted."""
+        return ordinal < self.replicas and (not self.names or ordinal in self.names)
+
     def instance_name(self, ordinal: int) -> str:
         """The pod's name."""
-        return f"{self.name}-{ordinal}"
+        return self.names.get(ordinal) or f"{self.name}-{ordinal}"

@@ -16,7 +16,9 @@ _ENDS = {
 
 
 def instances(view: SetView, some: Collection[int]) -> str:
-    """Names of instances: ``web-3``, or ``web-{0-3,7}``."""
+    """Names of instances: ``web-3``, or ``web-{0-3,7}``; machines by their own names."""
+    if view.names:
+        return ", ".join(view.instance_name(o) for o in sorted(some))
     return view.instance_name(next(iter(some))) if len(some) == 1 else f"{view.name}-{{{ordinals.render(some)}}}"
 
 

@@ -18,11 +18,16 @@ from scalesets.kube.names import (
     ANNOTATION_ADOPT_CLAIMS,
     GROUP,
     LABEL_INSTANCE,
-    LABEL_SET,
     LABEL_SET_UID,
+    MACHINE,
     Raw,
     claim_name,
+    is_machine,
+    owner_label,
+    owner_name,
+    owner_of,
     owner_reference,
+    plain_name,
 )
 
 if TYPE_CHECKING:
@@ -63,7 +68,7 @@ def parse(raw: Raw) -> Claim | None:
     """A claim as the cache keeps it; None when it has no set's label."""
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
-    set_name = labels.get(LABEL_SET)
+    set_name = owner_of(labels)
     if not set_name:
         return None
     name = metadata["name"]
@@ -95,7 +100,7 @@ def judge(scaleset: Raw, raw: Raw) -> Judgement:
         return Judgement.DELETING
     labels = metadata.get("labels") or {}
     own = scaleset["metadata"]
-    if labels.get(LABEL_SET) == own["name"] and labels.get(LABEL_SET_UID):
+    if owner_of(labels) == owner_name(scaleset) and labels.get(LABEL_SET_UID):
         return Judgement.OURS if labels[LABEL_SET_UID] == own["uid"] else Judgement.ADOPT
     if (own.get("annotations") or {}).get(ANNOTATION_ADOPT_CLAIMS) == "true":
         return Judgement.ADOPT
@@ -105,18 +110,20 @@ def judge(scaleset: Raw, raw: Raw) -> Judgement:
 def foreign_message(raw: Raw, scaleset: Raw) -> str:
     """What to tell about a foreign claim, with the mend."""
     name = raw["metadata"]["name"]
-    whose = (raw["metadata"].get("labels") or {}).get(LABEL_SET)
-    owner = f"belongs to the scale set {whose}" if whose else "was not made by this scale set"
+    whose = owner_of(raw["metadata"].get("labels") or {})
+    kind = "virtual machine" if whose.startswith(MACHINE) else "scale set"
+    mine = "virtual machine" if is_machine(scaleset) else "scale set"
+    owner = f"belongs to the {kind} {plain_name(whose)}" if whose else f"was not made by this {mine}"
     return (
         f"claim {name} {owner} and is not used: delete or rename it, or set the annotation "
-        f'{ANNOTATION_ADOPT_CLAIMS}: "true" on scale set {scaleset["metadata"]["name"]} to take it over'
+        f'{ANNOTATION_ADOPT_CLAIMS}: "true" on {mine} {scaleset["metadata"]["name"]} to take it over'
     )
 
 
 def adopt_patch(scaleset: Raw, raw: Raw) -> dict[str, Any]:
     """A merge patch that makes an adopted claim the set's own; a Conflict if its owners may have changed since."""
     metadata = raw["metadata"]
-    _, ordinal = _disk(metadata["name"], scaleset["metadata"]["name"])
+    _, ordinal = _disk(metadata["name"], owner_name(scaleset))
     return {
         "metadata": {
             "uid": metadata["uid"],
@@ -180,7 +187,7 @@ def _templates(scaleset: Raw) -> list[Raw]:
 def _body(scaleset: Raw, template: Raw, ordinal: int) -> dict[str, Any]:
     given = template.get("metadata") or {}
     metadata: dict[str, Any] = {
-        "name": claim_name(given["name"], scaleset["metadata"]["name"], ordinal),
+        "name": claim_name(given["name"], owner_name(scaleset), ordinal),
         "namespace": scaleset["metadata"]["namespace"],
         "labels": {**(given.get("labels") or {}), **_labels(scaleset, ordinal)},
     }
@@ -193,7 +200,7 @@ def _body(scaleset: Raw, template: Raw, ordinal: int) -> dict[str, Any]:
 
 def _labels(scaleset: Raw, ordinal: int) -> dict[str, str]:
     metadata = scaleset["metadata"]
-    return {LABEL_SET: metadata["name"], LABEL_SET_UID: metadata["uid"], LABEL_INSTANCE: str(ordinal)}
+    return {**owner_label(scaleset), LABEL_SET_UID: metadata["uid"], LABEL_INSTANCE: str(ordinal)}
 
 
 def _goes_with_set(scaleset: Raw) -> bool:
@@ -221,7 +228,10 @@ def _ours(seen: Seen) -> Iterator[Claim]:
 
 
 def _disk(name: str, set_name: str) -> tuple[str, int | None]:
-    """Template and ordinal in the name of a data disk, ``TEMPLATE-SET-ORDINAL``."""
+    """Template and ordinal in the name of a data disk, ``TEMPLATE-SET-ORDINAL`` or ``TEMPLATE-MACHINE``."""
+    if set_name.startswith(MACHINE):
+        template = name.removesuffix(f"-{plain_name(set_name)}")
+        return (intern(template), 0) if template != name else ("", None)
     rest, _, digits = name.rpartition("-")
     if digits.isdecimal() and (digits == "0" or digits[0] != "0") and rest.endswith(f"-{set_name}"):
         return intern(rest[: -len(set_name) - 1]), int(digits)

@@ -9,8 +9,8 @@ from scalesets.engine.decision import PatchExtension
 from scalesets.engine.view import Release, SetView
 from scalesets.kube import catalogues
 from scalesets.kube.client import Cluster, Outcome, Refusal
-from scalesets.kube.kinds import SCALE_SETS
-from scalesets.kube.names import Raw
+from scalesets.kube.kinds import owner_kind
+from scalesets.kube.names import Raw, plain_name
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.templates import Images, Template
 from scalesets.kube.world import Memory, World
@@ -33,6 +33,11 @@ class Context:
     def scale_set(self) -> Raw:
         """The set as it was when the decision was made."""
         return self.seen.scale_set
+
+    @property
+    def api_key(self) -> Key:
+        """Namespace and name of the object itself."""
+        return self.key[0], plain_name(self.key[1])
 
     @property
     def uid(self) -> str:
@@ -64,12 +69,23 @@ class Context:
         """The pod template of a model. Kept over decisions: its skeletons are what makes an instance cheap."""
         revision = self.seen.revisions[model]
         metadata = self.scale_set["metadata"]
-        key = (model, revision["metadata"]["resourceVersion"], metadata["generation"], self.view.zones_backed)
+        key = (
+            model,
+            revision["metadata"]["resourceVersion"],
+            metadata["generation"],
+            self.view.zones_backed,
+            self.view.update_domain,
+        )
         template: Template | None = self.memory.templates.get(key)
         if template is None:
             while len(self.memory.templates) >= _MOST_TEMPLATES:
                 self.memory.templates.pop(next(iter(self.memory.templates)))
-            template = Template(self.scale_set, revision, zones_backed=bool(self.view.zones_backed))
+            template = Template(
+                self.scale_set,
+                revision,
+                zones_backed=bool(self.view.zones_backed),
+                update_domain=self.view.update_domain,
+            )
             self.memory.templates[key] = template
         return template
 
@@ -84,12 +100,12 @@ class Context:
 
     async def _look(self, cluster: Cluster, world: World) -> bool:
         try:
-            raw = await cluster.get(SCALE_SETS, *self.key)
+            raw = await cluster.get(owner_kind(self.scale_set), *self.api_key)
         except Refusal as refusal:
             if refusal.outcome is Outcome.MISSING:
-                world.sets.vanished(self.key, self.uid)
+                world.store_of(owner_kind(self.scale_set)).vanished(self.api_key, self.uid)
                 return False
             raise
-        world.sets.put(raw)
+        world.store_of(owner_kind(self.scale_set)).put(raw)
         metadata = raw["metadata"]
         return bool(metadata["uid"] == self.uid and not metadata.get("deletionTimestamp"))

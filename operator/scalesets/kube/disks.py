@@ -89,7 +89,7 @@ class Disks:
         """Whether the set, as it is stored now, neither has the instance nor keeps the claims of those it had."""
         if not await context.is_still_there(self._cluster, self._world):
             return False
-        scale_set = self._world.sets.get(context.key)
+        scale_set = self._world.owner(context.key)
         if scale_set is None:
             return False
         spec = scale_set["spec"]

@@ -16,8 +16,8 @@ from scalesets.engine.view import SetView, TroubleKind
 from scalesets.kube import models
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.fleet import utc_now
-from scalesets.kube.kinds import NODES, REVISIONS, SCALE_SETS
-from scalesets.kube.names import LABEL_NODE_ZONE
+from scalesets.kube.kinds import NODES, REVISIONS, owner_kind
+from scalesets.kube.names import LABEL_NODE_ZONE, owner_name
 from scalesets.kube.seen import Seen
 from scalesets.kube.world import Memory, World
 
@@ -107,7 +107,7 @@ class Groundwork:
                 raise
             raw = await self._take_over_model(seen, body["metadata"]["name"])
         self._world.revisions.put(raw)
-        known = self._world.see((namespace, seen.scale_set["metadata"]["name"]), utc_now())
+        known = self._world.see((namespace, owner_name(seen.scale_set)), utc_now())
         if known is not None and models.model_name(body) not in known.revisions:
             message = f"ControllerRevision {body['metadata']['name']} is on its way out or lost its labels: delete it"
             raise Refusal(Outcome.CONFLICT, message)
@@ -115,12 +115,12 @@ class Groundwork:
 
     async def _take_over_model(self, seen: Seen, name: str) -> dict[str, Any]:
         """The model exists already: as its cache entry is late, or because a set of this name left it behind."""
-        metadata = seen.scale_set["metadata"]
+        metadata, kind = seen.scale_set["metadata"], owner_kind(seen.scale_set)
         raw = await self._cluster.get(REVISIONS, metadata["namespace"], name)
         controllers = [o["uid"] for o in raw["metadata"].get("ownerReferences") or () if o.get("controller")]
         if not controllers:
             # Its own end may have set the model free, and with an owner that ends it would end too.
-            fresh = (await self._cluster.get(SCALE_SETS, metadata["namespace"], metadata["name"]))["metadata"]
+            fresh = (await self._cluster.get(kind, metadata["namespace"], metadata["name"]))["metadata"]
             if fresh["uid"] != metadata["uid"] or fresh.get("deletionTimestamp"):
                 raise Refusal(Outcome.CONFLICT, f"scale set {metadata['name']} is on its way out")
             patch = models.adoption_patch(seen.scale_set, raw)

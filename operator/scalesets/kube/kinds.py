@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalesets.kube.names import API_VERSION
+from scalesets.kube.names import API_VERSION, AVAILABILITY_SET, VIRTUAL_MACHINE, Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,24 @@ class Kind:
 
 
 SCALE_SETS = Kind(API_VERSION, "ScaleSet", "scalesets")
+MACHINES = Kind(API_VERSION, VIRTUAL_MACHINE, "virtualmachines")
+GROUPS = Kind(API_VERSION, AVAILABILITY_SET, "availabilitysets")
 UPGRADES = Kind(API_VERSION, "RollingUpgrade", "rollingupgrades")
 IMAGES = Kind(API_VERSION, "GalleryImage", "galleryimages")
 EXTENSIONS = Kind(API_VERSION, "Extension", "extensions")
-OURS = (SCALE_SETS, UPGRADES, IMAGES, EXTENSIONS)
+OURS = (SCALE_SETS, MACHINES, GROUPS, UPGRADES, IMAGES, EXTENSIONS)
 
 PODS = Kind("v1", "Pod", "pods")
 CLAIMS = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 REVISIONS = Kind("apps/v1", "ControllerRevision", "controllerrevisions")
 EVENTS = Kind("events.k8s.io/v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
+NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
 NODES = Kind("v1", "Node", "nodes", namespaced=False)
 SECRETS = Kind("v1", "Secret", "secrets")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
+
+
+def owner_kind(obj: Raw) -> Kind:
+    """The kind of a set, machine or availability set."""
+    return {VIRTUAL_MACHINE: MACHINES, AVAILABILITY_SET: GROUPS}.get(obj.get("kind", ""), SCALE_SETS)

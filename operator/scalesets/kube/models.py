@@ -20,7 +20,7 @@ import orjson
 from scalesets.engine.view import Model, ModelExtension, SetView, TroubleKind
 from scalesets.kube import canonical, gojson, references, times
 from scalesets.kube.memo import Memo
-from scalesets.kube.names import CUSTOM_DATA, LABEL_MODEL, LABEL_SET, OS, Raw, owner_reference
+from scalesets.kube.names import CUSTOM_DATA, LABEL_MODEL, OS, Raw, is_machine, owner_label, owner_reference
 
 if TYPE_CHECKING:
     from scalesets.kube.seen import Seen
@@ -256,9 +256,9 @@ def _revision(scaleset: Raw, part: Raw, resolved: Raw, form: Raw, revisions: Map
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
-            "name": f"{metadata['name']}-{name}",
+            "name": f"{metadata['name']}{'.vm' if is_machine(scaleset) else ''}-{name}",  # no set's name has a dot
             "namespace": metadata["namespace"],
-            "labels": {LABEL_SET: metadata["name"], LABEL_MODEL: name},
+            "labels": {**owner_label(scaleset), LABEL_MODEL: name},
             "ownerReferences": [owner_reference(scaleset)],
         },
         "revision": max((int(r.get("revision") or 0) for r in revisions.values()), default=0) + 1,

@@ -145,7 +145,7 @@ class Performer:
         self._world.pods.store.put(raw)
         pod = pods.parse(raw, previous=None, now=utc_now())
         message = ""
-        if pod is None or pod.owner_uid not in ("", context.uid) or pod.set_name != context.view.name:
+        if pod is None or pod.owner_uid not in ("", context.uid) or pod.set_name != context.key[1]:
             message = f"pod {name} is not an instance of this set: delete it, and the instance is made"
         elif not pod.owner_uid and pod.instance.deleting_since is not None:
             message = f"pod {name} belongs to nobody and is being deleted; the instance is made when it is gone"

@@ -24,10 +24,10 @@ from scalesets.kube.names import (
     EXTENSION_PREFIX,
     LABEL_IMAGE_VERSION,
     LABEL_MODEL,
-    LABEL_SET,
     OS,
     Raw,
     instance_ordinal,
+    owner_of,
     owner_reference,
 )
 
@@ -78,7 +78,7 @@ def parse(raw: Raw, *, previous: Instance | None, now: datetime) -> Pod | None:
     ``previous`` is what was known under the name; it counts only when it is of the same UID.
     """
     metadata = raw["metadata"]
-    set_name = (metadata.get("labels") or _NOTHING).get(LABEL_SET)
+    set_name = owner_of(metadata.get("labels") or _NOTHING)
     name = metadata["name"]
     ordinal = instance_ordinal(name, set_name) if set_name else None
     if not set_name or ordinal is None:

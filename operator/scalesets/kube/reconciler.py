@@ -15,7 +15,8 @@ from datetime import datetime
 
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Action, Decision, Event, Write, WriteSetStatus, WriteUpgradeStatus
-from scalesets.engine.view import SetView
+from scalesets.engine.groups import as_one_set, decide_group
+from scalesets.engine.view import SetView, TroubleKind
 from scalesets.kube import catalogues, models, narration, upgrades, views
 from scalesets.kube.actions import ActionPool
 from scalesets.kube.afresh import is_still_there, refresh
@@ -26,11 +27,11 @@ from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
 from scalesets.kube.kinds import EXTENSIONS, IMAGES, REVISIONS, UPGRADES, Kind
 from scalesets.kube.kubelets import Kubelets, is_near
-from scalesets.kube.names import FINALIZER, Raw
+from scalesets.kube.names import FINALIZER, Raw, is_group
 from scalesets.kube.performer import Performer, held_back
 from scalesets.kube.queue import Again
 from scalesets.kube.recorder import Recorder
-from scalesets.kube.seen import Key
+from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import Memory, Topic, Work, World
 from scalesets.kube.writes import Result, Writer
@@ -102,6 +103,10 @@ class Reconciler:
             await self._let_go(key)
             return Again(forget=True)
         memory = self._world.memory(seen.scale_set["metadata"]["uid"])
+        if is_group(seen.scale_set):
+            return await self._look_at_group(key, memory)
+        if self._waits_for_place(seen):
+            return Again()  # its availability set gives it one, and wakes it
         if await self._groundwork.lay(seen, memory):
             return Again(at_once=True)
         started, cpu = time.monotonic(), time.thread_time()
@@ -112,7 +117,8 @@ class Reconciler:
             return Again(at_once=True)
         view = views.build(seen, settings=self._settings)
         if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
-            view = replace(view, troubles=memory.troubles.all(now))
+            lasting = (t for t in seen.troubles if t.kind is TroubleKind.NO_AVAILABILITY_SET)
+            view = replace(view, troubles=(*memory.troubles.all(now), *lasting))
         view = without_model(view, seen, memory)
         if is_near(view, now):
             if not self._kubelets.fresh_for:
@@ -120,7 +126,11 @@ class Reconciler:
                 return Again(at_once=True)
             view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         built = time.monotonic()
+        if view.names:
+            view = replace(view, held_back=self._world.turn(key, view.location))
         decision = decide(view, now)
+        if view.names:
+            self._world.turns.decided(view, decision)
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)
@@ -131,6 +141,30 @@ class Reconciler:
         if not view.deleting and (await self._performer.adopt(context)):
             return Again(at_once=True)
         return await self._carry_out(context, decision, now, settle=settle, since=woken or started, observed=observed)
+
+    def _waits_for_place(self, seen: Seen) -> bool:
+        group = self._world.group_of(seen.scale_set)
+        return group is not None and self._world.owner(group) is not None and seen.update_domain is None
+
+    async def _look_at_group(self, key: Key, memory: Memory) -> Again:
+        """An availability set: its upgrades only, its machines tend themselves."""
+        now = utc_now()
+        observed = self.pool.observe()
+        seen = self._world.see(key, now)
+        if seen is None:
+            return Again(at_once=True)
+        view = views.build_group(seen, settings=self._settings)
+        if is_near(as_one_set(view), now):
+            if not self._kubelets.fresh_for:
+                await self._learn_kubelets(seen.scale_set)
+                return Again(at_once=True)
+            view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
+        decision = decide_group(view, now)
+        _remember_limit(memory, decision, now)
+        context = Context(key, seen, view, memory)
+        return await self._carry_out(
+            context, decision, now, settle=SHORTEST_SETTLE, since=time.monotonic(), observed=observed
+        )
 
     async def _carry_out(
         self, context: Context, decision: Decision, now: datetime, *, settle: float, since: float, observed: int
@@ -153,7 +187,7 @@ class Reconciler:
             self._recorder.tell(context.scale_set, event)
         if (later is None and self._writer.passed(context)) or result is Result.STORED:
             return Again(at_once=True, settle=settle)
-        if not actions and not context.view.deleting and await self._tidy(context):
+        if not actions and not context.view.deleting and not context.view.is_group and await self._tidy(context):
             return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         times = [t for t in (decision.look_again, held) if t is not None]
         waits = [(t - utc_now()).total_seconds() for t in times]

@@ -20,7 +20,7 @@ from typing import Any
 
 from scalesets.engine.decision import Event
 from scalesets.kube.client import Cluster, Refusal
-from scalesets.kube.kinds import EVENTS, SCALE_SETS, Kind
+from scalesets.kube.kinds import EVENTS, Kind, owner_kind
 from scalesets.kube.names import FIELD_MANAGER, Raw
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class Recorder:
         self._more = asyncio.Event()
         self._count = 0
 
-    def tell(self, obj: Raw, event: Event, *, kind: Kind = SCALE_SETS) -> None:
+    def tell(self, obj: Raw, event: Event, *, kind: Kind | None = None) -> None:
         """Post the event unless the same was told a short while ago, or too many of its reason."""
         metadata = obj["metadata"]
         same = (metadata["uid"], event.reason, event.message)
@@ -82,7 +82,7 @@ class Recorder:
         if bucket.left_out:
             event = replace(event, message=f"{event.message} ({bucket.left_out} of the kind were left out before)")
             bucket.left_out = 0
-        self._waiting.append((metadata["namespace"], self._body(kind, metadata, event)))
+        self._waiting.append((metadata["namespace"], self._body(kind or owner_kind(obj), metadata, event)))
         self._more.set()
 
     def _bucket(self, key: tuple[str, str], now: float) -> _Bucket:

@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Any
 
 from scalesets.kube.client import Cluster, Outcome, Refusal
-from scalesets.kube.kinds import CLAIMS, OURS, PODS, REVISIONS, Kind
+from scalesets.kube.kinds import CLAIMS, NAMESPACES, OURS, PODS, REVISIONS, Kind
 from scalesets.kube.lease import LeadershipLost, Lease
-from scalesets.kube.names import GROUP, LABEL_SET
+from scalesets.kube.names import GROUP, LABEL_INSTANCE, LABEL_MODEL, LABEL_SUBSCRIPTION
 from scalesets.kube.queue import WorkQueue
 from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
@@ -102,10 +102,10 @@ class Operator:
 
     async def _follow(self) -> None:
         """Keep pods, claims and models the same as the API server; returns when all were listed."""
-        sinks: list[tuple[Kind, Sink]] = [
-            (PODS, self.world.pods.store),
-            (CLAIMS, self.world.claims.store),
-            (REVISIONS, self.world.revisions),
+        sinks: list[tuple[Kind, Sink, str]] = [
+            (PODS, self.world.pods.store, LABEL_INSTANCE),
+            (CLAIMS, self.world.claims.store, LABEL_INSTANCE),
+            (REVISIONS, self.world.revisions, LABEL_MODEL),
         ]
         reflectors = [
             Reflector(
@@ -113,12 +113,16 @@ class Operator:
                 kind,
                 sink,
                 namespace=namespace,
-                selector=LABEL_SET,
+                selector=selector,
                 patience=self._settings.watch_patience,
             )
-            for kind, sink in sinks
+            for kind, sink, selector in sinks
             for namespace in self._settings.namespaces or ("",)
         ]
+        if not self._settings.namespaces:  # one that serves some may not see them; there all are one subscription
+            patience = self._settings.watch_patience
+            sink, selector = self.world.namespaces, LABEL_SUBSCRIPTION
+            reflectors.append(Reflector(self._cluster, NAMESPACES, sink, selector=selector, patience=patience))
         self.world.fresh_since = lambda: _all_fresh_since(r for r in reflectors if r.kind is PODS)
         for reflector in reflectors:
             self._spawn(reflector.run(), str(reflector))

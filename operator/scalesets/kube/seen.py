@@ -35,3 +35,6 @@ class Seen:
     fresh_since: datetime | None = None  # since when the pods are watched without a break; None: they are not now
     within_limit_since: datetime | None = None
     zones_backed: bool | None = None  # what the nodes' labels say; None when nobody needs to know
+    places: Mapping[str, int] = field(default_factory=dict)  # of an availability set: its machines
+    update_domain: int | None = None  # of a machine in an availability set
+    group: Seen | None = None  # that availability set, while it upgrades

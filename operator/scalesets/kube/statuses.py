@@ -13,7 +13,7 @@ from typing import Any
 from scalesets.engine import ordinals
 from scalesets.engine.view import Code, Condition, LastUpgrade, Release, SetStatus, StartedBy
 from scalesets.kube import pods, times
-from scalesets.kube.names import LABEL_SET, Raw
+from scalesets.kube.names import LABEL_SET, Raw, is_group, is_machine
 
 LONGEST_TEXT = 4096
 LONGEST_WORD = 253
@@ -52,6 +52,8 @@ def read_set(status: Raw | None) -> SetStatus:
             for e in status.get("extensions") or ()
             if (last := _read_last_extension(e.get("lastUpgrade"))) is not None
         },
+        machines=tuple((m.get("ordinal", n), m["name"]) for n, m in enumerate(status.get("machines") or ())),
+        update_domain=status.get("updateDomain"),
         conditions=read_conditions(status),
     )
 
@@ -61,12 +63,20 @@ def write_set(status: SetStatus, scaleset: Raw, now: datetime) -> dict[str, Any]
     before = scaleset.get("status") or {}
     body: dict[str, Any] = {
         "observedGeneration": status.observed_generation,
+    }
+    counts = {
         "replicas": status.replicas,
         "readyReplicas": status.ready_replicas,
         "upgradedReplicas": status.upgraded_replicas,
         "latestModelReplicas": status.latest_model_replicas,
         "selector": f"{LABEL_SET}={scaleset['metadata']['name']}",
     }
+    if is_group(scaleset):
+        count = scaleset["spec"].get("platformUpdateDomainCount") or scaleset["spec"].get("updateDomains") or 5
+        body.update(replicas=status.replicas, readyReplicas=status.ready_replicas)
+        body["machines"] = [{"name": n, "ordinal": o, "updateDomain": o % count} for o, n in status.machines]
+    elif not is_machine(scaleset):
+        body.update(counts)
     words = {
         "location": status.location,
         "currentModel": status.current_model,
@@ -83,6 +93,11 @@ def write_set(status: SetStatus, scaleset: Raw, now: datetime) -> dict[str, Any]
         "conditions": write_conditions(status.conditions, before, now, status.observed_generation),
     }
     body.update({key: value for key, value in words.items() if value})
+    if is_group(scaleset):
+        body.pop("currentModel", None)
+        body.pop("imageVersion", None)
+    if status.update_domain is not None:
+        body["updateDomain"] = status.update_domain
     if status.zones_backed is not None:
         body["zonesBacked"] = status.zones_backed
     return body

@@ -28,13 +28,15 @@ from scalesets.kube.names import (
     LABEL_INSTANCE,
     LABEL_MODEL,
     LABEL_NODE_ZONE,
-    LABEL_SET,
     LABEL_UPDATE_DOMAIN,
     LABEL_ZONE,
     OS,
     SETTINGS_PREFIX,
     Raw,
     claim_name,
+    instance_name,
+    owner_label,
+    owner_name,
     owner_reference,
 )
 
@@ -55,14 +57,16 @@ class Images(NamedTuple):
 class Template:
     """Pod bodies of one set in one model. Make a new one when the set's spec or the model's revision changes."""
 
-    def __init__(self, scaleset: Raw, revision: Raw, *, zones_backed: bool) -> None:
+    def __init__(self, scaleset: Raw, revision: Raw, *, zones_backed: bool, update_domain: int | None = None) -> None:
         spec = scaleset["spec"]
-        self._name: str = scaleset["metadata"]["name"]
+        self._name = owner_name(scaleset)
+        self._label = owner_label(scaleset)
         self._namespace: str = scaleset["metadata"]["namespace"]
         self._owner = owner_reference(scaleset)
         self._zones: tuple[str, ...] = tuple(spec.get("zones") or ())
         self._domains: int = spec.get("updateDomains") or DEFAULT_UPDATE_DOMAINS
         self._zones_backed = zones_backed
+        self._update_domain = update_domain
         self._service: str = spec.get("serviceName") or ""
         self._claims = [c["metadata"]["name"] for c in spec.get("volumeClaimTemplates") or ()]
         self._data: Raw = revision["data"]
@@ -74,11 +78,11 @@ class Template:
         if skeleton is None:
             skeleton = self._skeletons[release, images] = self._shared_metadata(release), self._shared_spec(images)
         metadata, spec = skeleton
-        name = f"{self._name}-{ordinal}"
+        name = instance_name(self._name, ordinal)
         labels = {
             **metadata["labels"],
             LABEL_INSTANCE: str(ordinal),
-            LABEL_UPDATE_DOMAIN: str(placement.update_domain(ordinal, self._zones, self._domains)),
+            LABEL_UPDATE_DOMAIN: str(self._domain(ordinal)),
         }
         filled = dict(spec)
         if self._zones:
@@ -95,6 +99,11 @@ class Template:
             "metadata": {**metadata, "name": name, "labels": labels},
             "spec": filled,
         }
+
+    def _domain(self, ordinal: int) -> int:
+        if self._update_domain is not None:  # a machine's, from its availability set
+            return self._update_domain
+        return placement.update_domain(ordinal, self._zones, self._domains)
 
     def dry_run(self, ordinal: int, release: Release, images: Images) -> dict[str, Any]:
         """The same pod under a name of its own, to ask whether it would be taken.
@@ -117,7 +126,7 @@ class Template:
             "namespace": self._namespace,
             "labels": {
                 **(metadata.get("labels") or {}),
-                LABEL_SET: self._name,
+                **self._label,
                 LABEL_IMAGE_VERSION: release.image_version,
                 LABEL_MODEL: release.model,
             },

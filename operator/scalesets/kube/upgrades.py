@@ -28,7 +28,17 @@ from scalesets.engine.view import (
     UpgradeType,
 )
 from scalesets.kube import references, times
-from scalesets.kube.names import API_VERSION, FINALIZER, LABEL_SET, Raw, owner_reference
+from scalesets.kube.names import (
+    API_VERSION,
+    FINALIZER,
+    GROUP_OF,
+    MACHINE,
+    Raw,
+    is_group,
+    is_machine,
+    owner_label,
+    owner_reference,
+)
 from scalesets.kube.statuses import (
     LONGEST_WORD,
     clipped,
@@ -42,6 +52,22 @@ from scalesets.kube.statuses import (
 TARGETS = ("scaleSet", "availabilitySet", "virtualMachine")
 """The fields of spec that say whose upgrade it is."""
 _CODES = frozenset(code.value for code in Code)
+
+
+def target_field(obj: Raw) -> str:
+    """The field of spec that names this kind of object."""
+    return "virtualMachine" if is_machine(obj) else "availabilitySet" if is_group(obj) else "scaleSet"
+
+
+def owner_of(raw: Raw) -> str:
+    """Whose upgrade it is: the set or machine, as it is known here; empty when it is neither's."""
+    spec = raw["spec"]
+    if name := spec.get("scaleSet"):
+        return str(name)
+    if name := spec.get("availabilitySet"):
+        return f"{GROUP_OF}{name}"
+    machine = spec.get("virtualMachine")
+    return f"{MACHINE}{machine}" if machine else ""
 
 
 def read(raw: Raw) -> Upgrade:
@@ -71,12 +97,12 @@ def body(scaleset: Raw, create: CreateUpgrade) -> dict[str, Any]:
         "metadata": {
             "name": create.name,
             "namespace": scaleset["metadata"]["namespace"],
-            "labels": {LABEL_SET: scaleset["metadata"]["name"]},
+            "labels": owner_label(scaleset),
             "finalizers": [FINALIZER],
             "ownerReferences": [owner_reference(scaleset)],
         },
         "spec": {
-            "scaleSet": scaleset["metadata"]["name"],
+            target_field(scaleset): scaleset["metadata"]["name"],
             "type": create.type.value,
             "startedBy": create.started_by.value,
         },
@@ -91,7 +117,7 @@ def hold_patch(scaleset: Raw, raw: Raw) -> list[dict[str, Any]]:
     owners = [o for o in metadata.get("ownerReferences") or () if o["uid"] != owner["uid"]]
     if any(o.get("controller") for o in owners):  # an object has one controller at most
         owner["controller"] = False
-    labels = {**(metadata.get("labels") or {}), LABEL_SET: scaleset["metadata"]["name"]}
+    labels = {**(metadata.get("labels") or {}), **owner_label(scaleset)}
     return [
         {"op": "add", "path": "/metadata/finalizers", "value": [*finalizers, FINALIZER]},
         {"op": "add", "path": "/metadata/ownerReferences", "value": [*owners, owner]},
@@ -240,6 +266,7 @@ def _write_error(code: str, message: str) -> dict[str, Any]:
 
 def _read_batch(raw: Raw) -> Batch:
     return Batch(
+        machines=tuple(raw.get("machines") or ()),
         number=raw["number"],
         zone=raw.get("zone") or "",
         update_domain=raw.get("updateDomain") or 0,
@@ -271,6 +298,7 @@ def _write_batch(batch: Batch) -> dict[str, Any]:
     }
     optional = {
         "extension": batch.extension,
+        "machines": list(batch.machines),
         "completedTime": write_time(batch.completed),
         "notCreated": ordinals.render(batch.not_created),
         "unhealthyBefore": ordinals.render(batch.unhealthy_before),

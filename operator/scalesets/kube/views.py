@@ -7,10 +7,11 @@ or a catalogue is kept until that object is another one, and the instances are h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 
+from scalesets.engine.groups import record_of_member
 from scalesets.engine.view import (
     NONE,
     Catalogue,
@@ -25,7 +26,7 @@ from scalesets.engine.view import (
 )
 from scalesets.kube import catalogues, claims, models, references, statuses, times, upgrades
 from scalesets.kube.memo import Memo
-from scalesets.kube.names import Raw
+from scalesets.kube.names import Raw, is_machine
 from scalesets.kube.seen import Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.templates import DEFAULT_UPDATE_DOMAINS
@@ -51,6 +52,53 @@ _specs: Memo[_Spec] = Memo()
 _upgrades: Memo[Upgrade] = Memo()
 
 
+def build_group(seen: Seen, *, settings: Settings) -> SetView:
+    """The view of an availability set over its machines (engine/groups.py makes one set of it)."""
+    raw = seen.scale_set
+    metadata = raw["metadata"]
+    own = _specs.get(raw, None, lambda: _spec(raw))
+    location = raw["spec"].get("location") or own.status.location or settings.default_location
+    known = {name: models.engine_model(revision) for name, revision in seen.revisions.items()}
+    return SetView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        created=times.parse(metadata["creationTimestamp"]),
+        replicas=len(seen.places),
+        mode=UpgradeMode.AUTOMATIC,
+        model=None,
+        status=own.status,
+        deleting="deletionTimestamp" in metadata,
+        location=location,
+        update_domains=own.update_domains,
+        policy=own.policy,
+        timing=settings.timing,
+        models=known,
+        extensions=_extensions(seen, known, location),
+        instances=MappingProxyType(dict(seen.instances)),
+        upgrades=tuple(_upgrades.get(u, None, lambda u=u: upgrades.read(u)) for u in seen.upgrades),  # type: ignore[misc]
+        troubles=seen.troubles,
+        fresh_since=seen.fresh_since,
+        within_limit_since=seen.within_limit_since,
+        names={place: name for name, place in seen.places.items()},
+        is_group=True,
+    )
+
+
+def _in_its_group(view: SetView, seen: Seen, settings: Settings) -> SetView:
+    """A machine that its availability set upgrades comes back as the running batch wants it."""
+    if seen.group is None:
+        return view
+    group = build_group(seen.group, settings=settings)
+    place = seen.group.places.get(view.name)
+    if place is None:
+        return view
+    wanted = record_of_member(group, place, view.status.record.get(0))
+    record = {0: wanted} if wanted is not None else {}
+    return replace(view, status=replace(view.status, record=record))
+
+
 def build(seen: Seen, *, settings: Settings) -> SetView:
     """The view of one set, whose model is stored (``models.resolve`` left nothing to create)."""
     resolution = models.resolve(seen)
@@ -63,7 +111,7 @@ def build(seen: Seen, *, settings: Settings) -> SetView:
     if resolution.model is not None:
         known[resolution.name] = resolution.model
     deleting, spare = _claims(seen, own.replicas)
-    return SetView(
+    view = SetView(
         namespace=metadata["namespace"],
         name=metadata["name"],
         uid=metadata["uid"],
@@ -96,7 +144,11 @@ def build(seen: Seen, *, settings: Settings) -> SetView:
         fresh_since=seen.fresh_since,
         within_limit_since=seen.within_limit_since,
         losses=dict(seen.losses),
+        names={0: metadata["name"]} if is_machine(raw) else {},
+        availability_set=spec.get("availabilitySet") or "",
+        update_domain=seen.update_domain,
     )
+    return _in_its_group(view, seen, settings)
 
 
 def _spec(raw: Raw) -> _Spec:

@@ -6,22 +6,34 @@ use it. ``see`` gathers what there is to know of one set for a decision.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
-from scalesets.engine.view import LONG_AGO, TroubleKind
-from scalesets.kube import memo
+from scalesets.engine.view import LONG_AGO, Instance, Trouble, TroubleKind
+from scalesets.kube import machines, memo, upgrades
 from scalesets.kube.cache import Changed, Store, keep
 from scalesets.kube.fleet import Claims, Matter, Now, Pods, utc_now
-from scalesets.kube.kinds import EXTENSIONS, IMAGES, SCALE_SETS, UPGRADES, Kind
-from scalesets.kube.names import LABEL_MODEL, LABEL_SET, Raw
+from scalesets.kube.kinds import EXTENSIONS, GROUPS, IMAGES, MACHINES, SCALE_SETS, UPGRADES, Kind
+from scalesets.kube.names import (
+    GROUP_OF,
+    LABEL_MODEL,
+    LABEL_SUBSCRIPTION,
+    MACHINE,
+    Raw,
+    is_group,
+    is_machine,
+    owner_name,
+    owner_of,
+    plain_name,
+)
 from scalesets.kube.pods import Pod
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.troubles import Troubles
+from scalesets.kube.turns import Turns
 
 
 class Topic(Enum):
@@ -83,6 +95,10 @@ class World:
         self.pods = Pods(self._wake_for_pod, now=now)
         self.claims = Claims(self._wake_set)
         self.sets: Store[Raw] = Store(keep, _forgetting(self._set_changed))
+        self.machines: Store[Raw] = Store(machines.as_set, _forgetting(self._machine_changed))
+        self.groups: Store[Raw] = Store(machines.group_as_set, _forgetting(self._group_changed))
+        self.namespaces: Store[Raw] = Store(keep, self._namespace_changed)  # those with a subscription
+        self.turns = Turns(self._wake_set)
         self.upgrades: Store[Raw] = Store(keep, _forgetting(self._upgrade_changed))
         self.images: Store[Raw] = Store(keep, _forgetting(self._image_changed))
         self.extensions: Store[Raw] = Store(keep, _forgetting(self._extension_changed))
@@ -94,7 +110,60 @@ class World:
 
     def store_of(self, kind: Kind) -> Store[Raw]:
         """The store of one of our own kinds."""
-        return {SCALE_SETS: self.sets, UPGRADES: self.upgrades, IMAGES: self.images, EXTENSIONS: self.extensions}[kind]
+        return {
+            SCALE_SETS: self.sets,
+            MACHINES: self.machines,
+            GROUPS: self.groups,
+            UPGRADES: self.upgrades,
+            IMAGES: self.images,
+            EXTENSIONS: self.extensions,
+        }[kind]
+
+    def owner(self, key: Key) -> Raw | None:
+        """The set or machine, in a set's words."""
+        kind = key[1].partition("/")[0] + "/" if "/" in key[1] else ""
+        store = {MACHINE: self.machines, GROUP_OF: self.groups}.get(kind, self.sets)
+        return store.get((key[0], plain_name(key[1])))
+
+    def owners(self) -> Iterator[Key]:
+        """The keys of all sets and machines."""
+        yield from self.sets.all_keys()
+        yield from ((namespace, MACHINE + name) for namespace, name in self.machines.all_keys())
+        yield from ((namespace, GROUP_OF + name) for namespace, name in self.groups.all_keys())
+
+    def members(self, group: Key) -> dict[str, Raw]:
+        """The machines of an availability set, by name."""
+        name = plain_name(group[1])
+        return {
+            key[1]: raw
+            for key in self.machines.all_keys()
+            if key[0] == group[0] and (raw := self.machines.get(key)) and raw["spec"].get("availabilitySet") == name
+        }
+
+    def group_of(self, machine: Raw) -> Key | None:
+        """The key of the availability set that a machine names."""
+        name = machine["spec"].get("availabilitySet") if is_machine(machine) else None
+        return (machine["metadata"]["namespace"], f"{GROUP_OF}{name}") if name else None
+
+    def turn(self, key: Key, location: str) -> str:
+        """Why the machine must wait for others of its subscription in this location, in words; empty: it need not."""
+        mine = self.owner(key)
+        if mine is None or mine["spec"].get("availabilitySet"):
+            return ""
+        subscription = self._subscription(key[0])
+        fleet = []
+        for raw in self.machines.values():
+            namespace, spec = raw["metadata"]["namespace"], raw["spec"]
+            there = spec.get("location") or (raw.get("status") or {}).get("location") or self._settings.default_location
+            same = there == location and self._subscription(namespace) == subscription
+            if same and not spec.get("availabilitySet"):
+                of_machine = (namespace, owner_name(raw))
+                fleet.append((of_machine, raw, self.upgrades_of(of_machine)))
+        return self.turns.ask(key, mine, fleet)
+
+    def _subscription(self, namespace: str) -> str:
+        """The subscription of a namespace; empty: that of the cluster."""
+        return _label(self.namespaces.get(("", namespace)), LABEL_SUBSCRIPTION)
 
     def memory(self, set_uid: str) -> Memory:
         """What is remembered of the set."""
@@ -113,11 +182,14 @@ class World:
 
     def see(self, key: Key, now: datetime) -> Seen | None:
         """All that is known of the set, or None when it doesn't exist."""
-        scale_set = self.sets.get(key)
+        scale_set = self.owner(key)
         if scale_set is None:
             return None
         uid = scale_set["metadata"]["uid"]
         memory = self.memory(uid)
+        if is_group(scale_set):
+            return self._see_group(key, scale_set, memory, now)
+        group, update_domain, troubles = self._see_place(scale_set, now)
         return Seen(
             scale_set=scale_set,
             instances=self.pods.instances(uid),
@@ -127,19 +199,59 @@ class World:
             images=self._for_set(self.images, key[0]),
             extensions=self._for_set(self.extensions, key[0]),
             catalog_namespace=self._settings.catalog_namespace,
-            troubles=memory.troubles.all(now),
+            troubles=(*memory.troubles.all(now), *troubles),
             losses=self.pods.losses(uid),
             fresh_since=self.fresh_since(),
             within_limit_since=memory.within_limit_since,
             zones_backed=memory.zones_backed,
+            update_domain=update_domain,
+            group=group,
+        )
+
+    def _see_place(self, machine: Raw, now: datetime) -> tuple[Seen | None, int | None, tuple[Trouble, ...]]:
+        """What a machine needs to know of its availability set: itself while it upgrades, and the update domain."""
+        key = self.group_of(machine)
+        if key is None:
+            return None, None, ()
+        group = self.owner(key)
+        if group is None:
+            name = plain_name(key[1])
+            message = f"there is no AvailabilitySet {name} in namespace {key[0]}: create it"
+            return None, None, (Trouble(TroubleKind.NO_AVAILABILITY_SET, message),)
+        status = group.get("status") or {}
+        name = machine["metadata"]["name"]
+        domain = next((m["updateDomain"] for m in status.get("machines") or () if m["name"] == name), None)
+        return (self.see(key, now) if status.get("currentUpgrade") else None), domain, ()
+
+    def _see_group(self, key: Key, group: Raw, memory: Memory, now: datetime) -> Seen:
+        """An availability set, with the pods and models of its machines as its own."""
+        members = self.members(key)
+        places = machines.places(group, members.values())
+        instances: dict[int, Instance] = {}
+        revisions: dict[str, Raw] = {}
+        for name, place in places.items():
+            uid = members[name]["metadata"]["uid"]
+            revisions.update(self._revisions_of.get(uid, {}))
+            if (instance := self.pods.instances(uid).get(0)) is not None:
+                instances[place] = replace(instance, ordinal=place)
+        return Seen(
+            scale_set=group,
+            instances=instances,
+            revisions=revisions,
+            upgrades=self.upgrades_of(key),
+            extensions=self._for_set(self.extensions, key[0]),
+            catalog_namespace=self._settings.catalog_namespace,
+            troubles=memory.troubles.all(now),
+            fresh_since=self.fresh_since(),
+            within_limit_since=memory.within_limit_since,
+            places=places,
         )
 
     def locations(self) -> tuple[str, ...]:
         """The locations that sets are in: where images are looked at as available or not."""
         default = self._settings.default_location
-        named = {
-            s["spec"].get("location") or (s.get("status") or {}).get("location") or default for s in self.sets.values()
-        }
+        everyone = (*self.sets.values(), *self.machines.values(), *self.groups.values())
+        named = {s["spec"].get("location") or (s.get("status") or {}).get("location") or default for s in everyone}
         return tuple(sorted(named | {default}))
 
     def _for_set(self, store: Store[Raw], namespace: str) -> tuple[Raw, ...]:
@@ -150,8 +262,16 @@ class World:
     # ------------------------------------------------------------ whom a change concerns
 
     def _wake_set(self, key: Key, urgency: Urgency = Urgency.SOON) -> None:
-        if self._settings.serves(key[0]):
-            self._wake(Work(Topic.SCALE_SET, *key), urgency)
+        if not self._settings.serves(key[0]):
+            return
+        self._wake(Work(Topic.SCALE_SET, *key), urgency)
+        machine = self.owner(key) if key[1].startswith(MACHINE) else None
+        if machine is not None and (group := self.group_of(machine)) is not None:
+            self._wake(Work(Topic.SCALE_SET, *group), urgency)
+
+    def _wake_members(self, group: Key) -> None:
+        for name in self.members(group):
+            self._wake(Work(Topic.SCALE_SET, group[0], MACHINE + name), Urgency.SOON)
 
     def _wake_for_pod(self, pod: Pod, matter: Matter) -> None:
         urgency = Urgency.LATER if matter is Matter.LATER else Urgency.SOON
@@ -164,10 +284,26 @@ class World:
 
     def _maybe_name_is_free(self, pod: Pod) -> None:
         """A pod of an earlier set of this name may have been what stood in the way of ours."""
-        scale_set = self.sets.get((pod.namespace, pod.set_name))
+        scale_set = self.owner((pod.namespace, pod.set_name))
         uid = scale_set["metadata"]["uid"] if scale_set is not None else pod.owner_uid
         if uid != pod.owner_uid and uid in self._memories and (pod.namespace, pod.name) not in self.pods.store:
             self._memories[uid].troubles.clear(TroubleKind.NAME_CONFLICT, ordinal=pod.instance.ordinal)
+
+    def _machine_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
+            self.turns.free(before["metadata"]["uid"])
+            if after is None and (group := self.group_of(before)) is not None:
+                self._wake_set(group)
+        self._set_changed((key[0], MACHINE + key[1]), before, after)
+
+    def _group_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        group = (key[0], GROUP_OF + key[1])
+        self._set_changed(group, before, after)
+        self._wake_members(group)
+
+    def _namespace_changed(self, _key: Key, _before: Raw | None, _after: Raw | None) -> None:
+        for namespace, name in self.machines.all_keys():
+            self._wake_set((namespace, MACHINE + name))
 
     def _set_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
@@ -183,25 +319,28 @@ class World:
 
     def _upgrade_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         for raw in (before, after):
-            name = raw["spec"].get("scaleSet") if raw is not None else None
-            if not name:
+            name = upgrades.owner_of(raw) if raw is not None else ""
+            if raw is None or not name:
                 continue
             of_set = (key[0], name)
             if after is not None and raw is after:
                 self._upgrades_of.setdefault(of_set, {})[key[1]] = after
-            elif after is None or after["spec"].get("scaleSet") != name:
+            elif after is None or upgrades.owner_of(after) != name:
                 self._upgrades_of.get(of_set, {}).pop(key[1], None)
             self._wake_set(of_set)
+            if name.startswith(GROUP_OF):
+                self._wake_members(of_set)
         if after is None:
             self._maybe_upgrade_name_is_free(key)
 
     def _maybe_upgrade_name_is_free(self, key: Key) -> None:
         """An upgrade of another set may have had the name of one of ours, ``SET-TYPE-HASH``."""
-        of_set = (key[0], key[1].rsplit("-", 2)[0])
-        scale_set = self.sets.get(of_set)
-        memory = self._memories.get(scale_set["metadata"]["uid"]) if scale_set is not None else None
-        if memory is not None and memory.troubles.works(TroubleKind.UPGRADE_NAME_CONFLICT):
-            self._wake_set(of_set)
+        name = key[1].rsplit("-", 2)[0]
+        for of_set in ((key[0], name), (key[0], MACHINE + name)):
+            scale_set = self.owner(of_set)
+            memory = self._memories.get(scale_set["metadata"]["uid"]) if scale_set is not None else None
+            if memory is not None and memory.troubles.works(TroubleKind.UPGRADE_NAME_CONFLICT):
+                self._wake_set(of_set)
 
     def _revision_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         for raw in (before, after):
@@ -216,7 +355,7 @@ class World:
                     del of_set[model]
                 if not of_set:
                     self._revisions_of.pop(owner, None)
-        if before is not None and after is None and (name := _label(before, LABEL_SET)):
+        if before is not None and after is None and (name := owner_of(before["metadata"].get("labels") or {})):
             self._wake_set((key[0], name))
 
     def _image_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
@@ -233,7 +372,7 @@ class World:
             self._wake(Work(topic, key[0], raw["metadata"]["name"]), Urgency.SOON)
         self._wake(Work(topic, *key), Urgency.SOON)
         everywhere = key[0] == self._settings.catalog_namespace
-        for set_key in self.sets.all_keys():
+        for set_key in self.owners():
             if everywhere or set_key[0] == key[0]:
                 self._wake_set(set_key)
 

@@ -31,7 +31,7 @@ from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
-from scalesets.kube.kinds import CONFIG_MAPS, PODS, SCALE_SETS, SECRETS, UPGRADES
+from scalesets.kube.kinds import CONFIG_MAPS, PODS, SECRETS, UPGRADES, owner_kind
 from scalesets.kube.names import Raw
 from scalesets.kube.performer import refuses_template
 from scalesets.kube.recorder import Recorder
@@ -93,6 +93,7 @@ class _Run:
         self._context = context
         self._namespace = context.key[0]
         self._set: Raw = context.scale_set
+        self._kind = owner_kind(context.scale_set)
         self._upgrades: dict[str, Raw] = {u["metadata"]["name"]: u for u in context.seen.upgrades}
 
     async def perform(self, write: Write) -> Result:
@@ -148,15 +149,15 @@ class _Run:
             return
         version = self._set["metadata"]["resourceVersion"]
         try:
-            self._set = await self._cluster.write_status(SCALE_SETS, *self._context.key, status, version=version)
+            self._set = await self._cluster.write_status(self._kind, *self._context.api_key, status, version=version)
         except Refusal as refusal:
             log.debug("%s/%s: %s was not told: %s", *self._context.key, kind.value, refusal)
         else:
-            self._world.sets.put(self._set)
+            self._world.store_of(self._kind).put(self._set)
 
     async def _refresh(self, write: Write) -> None:
         upgrade = getattr(write, "name", "")
-        await refresh(self._cluster, self._world.sets, SCALE_SETS, self._context.key)
+        await refresh(self._cluster, self._world.store_of(self._kind), self._kind, self._context.api_key)
         if upgrade:
             await refresh(self._cluster, self._world.upgrades, UPGRADES, (self._namespace, upgrade))
 
@@ -164,8 +165,8 @@ class _Run:
         status = statuses.write_set(write.status, self._set, utc_now())
         if not statuses.same(status, self._set.get("status")):
             version = self._set["metadata"]["resourceVersion"]
-            self._set = await self._cluster.write_status(SCALE_SETS, *self._context.key, status, version=version)
-            self._world.sets.put(self._set)
+            self._set = await self._cluster.write_status(self._kind, *self._context.api_key, status, version=version)
+            self._world.store_of(self._kind).put(self._set)
             return Result.STORED
         return Result.SAME
 
@@ -189,7 +190,7 @@ class _Run:
             if refusal.outcome is not Outcome.EXISTS:
                 raise
             raw = await self._cluster.get(UPGRADES, self._namespace, write.name)
-            if raw["spec"].get("scaleSet") != self._context.view.name:
+            if upgrades.owner_of(raw) != self._context.key[1]:
                 self._world.upgrades.put(raw)
                 message = (
                     f"RollingUpgrade {write.name} is not of this set but of {_whose(raw)}, and is left alone: "
@@ -255,16 +256,19 @@ class _Run:
             return await read_reference(self._cluster, kind, namespace, name)
 
         troubles = self._context.memory.troubles
-        revision = self._context.seen.revisions[write.model]
-        model = self._context.view.models[write.model]
-        report = await preflight.check(
-            self._set,
-            revision,
-            get=get,
-            read_secrets=self._settings.read_secrets,
-            now=utc_now(),
-            pull_secrets=catalogues.pull_secrets(self._context.seen, model),
-        )
+        seen, view = self._context.seen, self._context.view
+        report = preflight.Report()
+        for name in sorted(seen.revisions) if view.is_group else [write.model]:  # a group's machines have their own
+            found = await preflight.check(
+                self._set,
+                seen.revisions[name],
+                get=get,
+                read_secrets=self._settings.read_secrets,
+                now=utc_now(),
+                pull_secrets=catalogues.pull_secrets(seen, view.models[name]),
+            )
+            report.problems.extend(p for p in found.problems if p not in report.problems)
+            report.unchecked.extend(p for p in found.unchecked if p not in report.unchecked)
         if report.problems:
             troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now())
             return Result.TROUBLE
