@@ -58,7 +58,7 @@ def batches(status: UpgradeStatus) -> list[list[int]]:
     return [sorted(b.members) for b in status.batches]
 
 
-@pytest.mark.requirement("E5c", "I10")
+@pytest.mark.requirement("E5c")
 def test_one_update_domain_after_the_other() -> None:
     world = a_group(8, update_domains=3)
     world.publish_extension("acme/monitor", "1.2.0").run()
@@ -70,7 +70,7 @@ def test_one_update_domain_after_the_other() -> None:
     assert any("db-0, db-3, db-6 upgraded" in line for line in world.log)
 
 
-@pytest.mark.requirement("E5c", "I10")
+@pytest.mark.requirement("E5c")
 @pytest.mark.parametrize(("machines", "expected"), [(1, [[0]]), (2, [[0], [1]]), (4, [[0, 1, 2], [3]])])
 def test_never_all_machines_at_once(machines: int, expected: list[list[int]]) -> None:
     world = a_group(machines, update_domains=1)
@@ -88,7 +88,7 @@ def test_machines_of_one_domain_are_never_taken_with_those_of_another() -> None:
     assert status_of(world).progress.successful == 3
 
 
-@pytest.mark.requirement("E5c", "E12")
+@pytest.mark.requirement("E5c")
 def test_each_machine_has_its_own_extensions() -> None:
     world = a_group(0, update_domains=5)
     world.add(0, MONITOR)

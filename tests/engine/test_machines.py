@@ -34,7 +34,7 @@ def a_machine(**fields: object) -> OneMachine:
     return world
 
 
-@pytest.mark.requirement("E5b", "I10")
+@pytest.mark.requirement("E5b")
 @pytest.mark.parametrize(("machines", "limit"), [(1, 1), (4, 1), (9, 1), (10, 2), (14, 2), (15, 3), (100, 20)])
 def test_at_most_a_fifth_of_the_machines_of_a_subscription_are_at_work(machines: int, limit: int) -> None:
     assert most_at_once(machines) == limit
@@ -45,7 +45,7 @@ def test_at_most_a_fifth_of_the_machines_of_a_subscription_are_at_work(machines:
     assert len(begun) == limit
 
 
-@pytest.mark.requirement("E5b", "I10")
+@pytest.mark.requirement("E5b")
 def test_machines_of_another_zone_wait_although_there_is_room() -> None:
     fleet = a_fleet(20, 0, zones=2)
     assert turn(fleet, "team/m1") == "one zone at a time: team/m0 is at work in zone 1"

@@ -63,7 +63,7 @@ def test_a_place_is_taken_before_anything_is_stored() -> None:
     assert world.turn(key("b"), "local") == ""
 
 
-@pytest.mark.requirement("E5b", "I10")
+@pytest.mark.requirement("E5b")
 def test_namespaces_of_one_subscription_share_the_budget_and_others_do_not() -> None:
     world, _ = a_world(
         a_namespace("team-a", "one"),
