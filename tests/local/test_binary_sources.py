@@ -21,10 +21,11 @@ from typer.testing import CliRunner
 from scalesets.cli.commands import app
 from scalesets.local import versions
 from scalesets.local.binaries import find_binaries
-from scalesets.local.binaries.cache import PROGRAMS, Cache, architecture, system
+from scalesets.local.binaries.cache import Cache, architecture, system
 from scalesets.local.binaries.downloads import download
 from scalesets.local.binaries.gobuild import build
 from scalesets.local.binaries.gotoolchain import find_go
+from scalesets.local.binaries.programs import PROGRAMS
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress
 

@@ -45,6 +45,14 @@ class Pki:
     scheduler: KeyPair
     machines: KeyPair
     service_accounts: KeyPair
+    front_proxy_authority: Path
+    front_proxy: KeyPair
+    kubelet_client: KeyPair
+    directory: Path
+
+    def node(self, name: str) -> KeyPair:
+        """Name the files of a real node's own certificate."""
+        return KeyPair(self.directory / f"node-{name}.crt", self.directory / f"node-{name}.key")
 
     @staticmethod
     def at(directory: Path) -> Pki:
@@ -65,11 +73,19 @@ class Pki:
             scheduler=pair("scheduler"),
             machines=pair("machines"),
             service_accounts=KeyPair(directory / "service-accounts.pub", directory / "service-accounts.key"),
+            front_proxy_authority=directory / "front-proxy-ca.crt",
+            front_proxy=pair("front-proxy"),
+            kubelet_client=pair("kubelet-client"),
+            directory=directory,
         )
 
 
-def make_pki(directory: Path, *, service_address: str) -> Pki:
-    """Make all keys and certificates anew; `service_address` is the Service `kubernetes`' cluster IP."""
+def make_pki(directory: Path, *, hosts: Sequence[str], nodes: Sequence[str] = ()) -> Pki:
+    """Make all keys and certificates anew; `hosts` are the API server's addresses besides loopback.
+
+    With `nodes` there are real kubelets: each gets its certificate, and the API server those that it shows to kubelets and
+    to aggregated APIs. The latter are of an authority of their own, as they speak in other users' names.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     pki = Pki.at(directory)
     kubernetes = _Authority.new("scalesets-local")
@@ -80,12 +96,19 @@ def make_pki(directory: Path, *, service_address: str) -> Pki:
     etcd.issue(pki.etcd, "etcd", hosts=("127.0.0.1", "localhost"))
     etcd.issue(pki.etcd_client, "kube-apiserver")
     names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
-    kubernetes.issue(pki.apiserver, "kube-apiserver", hosts=("127.0.0.1", "localhost", service_address, *names))
+    kubernetes.issue(pki.apiserver, "kube-apiserver", hosts=("127.0.0.1", "localhost", *hosts, *names))
     kubernetes.issue(pki.serving, "kube-components", hosts=("127.0.0.1", "localhost"))
     kubernetes.issue(pki.admin, "admin", group=MASTERS)
     kubernetes.issue(pki.controller_manager, "system:kube-controller-manager")
     kubernetes.issue(pki.scheduler, "system:kube-scheduler")
     kubernetes.issue(pki.machines, "scalesets-machines", group=MASTERS)
+    if nodes:
+        front_proxy = _Authority.new("scalesets-local-front-proxy")
+        pki.front_proxy_authority.write_bytes(_pem(front_proxy.certificate))
+        front_proxy.issue(pki.front_proxy, "front-proxy")
+        kubernetes.issue(pki.kubelet_client, "kube-apiserver", group=MASTERS)
+    for name in nodes:
+        kubernetes.issue(pki.node(name), f"system:node:{name}", group="system:nodes")
 
     signer = ec.generate_private_key(ec.SECP256R1())
     _write_key(pki.service_accounts.key, signer)

@@ -1,6 +1,6 @@
 """How each component of the control plane is started: its command line, and why it is not the default one.
 
-All listen on 127.0.0.1 only. etcd runs with `--unsafe-no-fsync`: a power cut may lose its data, which `down` deletes
+All listen on 127.0.0.1 only, save the API server where real kubelets must reach it. etcd runs with `--unsafe-no-fsync`: a power cut may lose its data, which `down` deletes
 anyway, and every write to a slow disk is saved.
 """
 
@@ -82,7 +82,29 @@ def apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
         "--max-requests-inflight=2000",  # shared by priority levels: at 400 a ServiceAccount's part is soon full
         "--max-mutating-requests-inflight=1000",
         "--profiling=false",
+        *(_for_kubelets(layout, settings) if settings.kubelets else ()),
         *settings.apiserver_flags,
+    ]
+
+
+def _for_kubelets(layout: Layout, settings: Settings) -> list[str]:
+    """Let the API server be reached by kubelets, talk to them, and stand before a metrics API that runs as a process."""
+    pki = layout.pki
+    return [
+        "--bind-address=0.0.0.0",
+        f"--advertise-address={settings.address}",
+        "--enable-admission-plugins=NodeRestriction",
+        f"--kubelet-client-certificate={pki.kubelet_client.certificate}",
+        f"--kubelet-client-key={pki.kubelet_client.key}",
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--requestheader-client-ca-file={pki.front_proxy_authority}",
+        "--requestheader-allowed-names=front-proxy",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={pki.front_proxy.certificate}",
+        f"--proxy-client-key-file={pki.front_proxy.key}",
+        "--enable-aggregator-routing=true",  # to the endpoints themselves: nobody serves cluster addresses here
     ]
 
 

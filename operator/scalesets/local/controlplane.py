@@ -237,7 +237,9 @@ class ControlPlane:
         shutil.rmtree(layout.data, ignore_errors=True)
         shutil.rmtree(layout.logs, ignore_errors=True)
         layout.logs.mkdir(parents=True)
-        make_pki(layout.directory / "pki", service_address=components.SERVICE_ADDRESS)
+        make_pki(
+            layout.directory / "pki", hosts=(components.SERVICE_ADDRESS, settings.address), nodes=settings.kubelets
+        )
         ports = Ports(*self._choose_ports(5))
         self._state = State(ports=ports, kubernetes=KUBERNETES, nodes=settings.nodes if settings.machines else 0)
         write_kubeconfig(

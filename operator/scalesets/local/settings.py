@@ -36,5 +36,11 @@ class Settings:
     kcm_flags: tuple[str, ...] = ()
     """Added behind ours: a flag given twice counts as given last."""
 
+    address: str = "127.0.0.1"
+    """Where real kubelets reach the API server, which then listens there too."""
+
+    kubelets: tuple[str, ...] = ()
+    """Names of real nodes: they get certificates, and somebody else starts them."""
+
     install: bool = True
     """Install the CRDs and the operator's ServiceAccount and role."""

@@ -1,4 +1,4 @@
-"""The official release downloads: kube-* and kubectl from dl.k8s.io, etcd from its releases on GitHub.
+"""The official release downloads: Kubernetes' programs from dl.k8s.io, etcd from its releases on GitHub.
 
 Each is checked against the checksum that its publisher serves beside it. A checksum that doesn't fit is an error; a
 network that is missing, a file that isn't published for this kind of machine, or a transfer that breaks off only
@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalesets.local.binaries.cache import Cache, architecture, system
+from scalesets.local.binaries.programs import program
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress
 from scalesets.local.versions import ETCD, KUBERNETES
@@ -40,10 +41,10 @@ class _NotServedError(Exception):
 def download(programs: Sequence[str], *, cache: Cache, progress: Progress) -> dict[str, Path]:
     """Return those of the programs that could be downloaded."""
     got: dict[str, Path] = {}
-    kubernetes = [program for program in programs if program != "etcd"]
+    kubernetes = [name for name in programs if program(name).project == "kubernetes"]
     try:
-        for program in kubernetes:
-            got[program] = _kubernetes(program, cache, progress)
+        for name in kubernetes:
+            got[name] = _kubernetes(name, cache, progress)
     except _NotServedError as why:
         progress.say(f"no download of Kubernetes: {why}")
     if "etcd" in programs:
@@ -54,14 +55,14 @@ def download(programs: Sequence[str], *, cache: Cache, progress: Progress) -> di
     return got
 
 
-def _kubernetes(program: str, cache: Cache, progress: Progress) -> Path:
+def _kubernetes(name: str, cache: Cache, progress: Progress) -> Path:
     base = os.environ.get("SCALESETS_KUBERNETES_URL", _KUBERNETES_URL).rstrip("/")
-    url = f"{base}/v{KUBERNETES}/bin/{system()}/{architecture()}/{program}"
+    url = f"{base}/v{KUBERNETES}/bin/{system()}/{architecture()}/{name}"
     checksum = _checksum(_read(f"{url}.sha256"), url)
     with cache.workspace() as workspace:
-        made = workspace / program
+        made = workspace / name
         _fetch(url, made, checksum, progress)
-        return cache.store(program, made, source=url)
+        return cache.store(name, made, source=url)
 
 
 def _etcd(cache: Cache, progress: Progress) -> Path:

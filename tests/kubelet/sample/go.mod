@@ -1,0 +1,3 @@
+module scalesets.dev/sample
+
+go 1.26.0
