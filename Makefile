@@ -21,7 +21,9 @@ FIND_PYTHON = python=; for each in $(PYTHONS); do \
 LAYERS := $(addprefix tests/,tools engine api examples local kube cli cluster)
 # A process for each core, each with a control plane of its own; files stay whole and in this order.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
-TESTS = $(wildcard $(LAYERS)) $(filter-out $(LAYERS),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
+# These run nowhere but on kubelets of their own.
+ON_KUBELETS := tests/kubelet
+TESTS = $(wildcard $(LAYERS)) $(filter-out $(LAYERS) $(ON_KUBELETS),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
 
 ##@ See it
 
@@ -39,6 +41,11 @@ bench: $(READY)  ## Measure upgrades beside a bare script and a StatefulSet; res
 test: $(READY)  ## Run all tests, layer by layer, the real API server included; ARGS="tests/engine -x" runs some
 	@$(BIN)/scalesets local fetch >/dev/null
 	$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE) $(TESTS))
+	@$(BIN)/python tests/kubelet/sandbox.py --check
+
+.PHONY: test-kubelet
+test-kubelet: $(READY)  ## Run the operator on two nodes with real kubelets; as root on Linux, elsewhere it says why not
+	@$(BIN)/python tests/kubelet/sandbox.py $(ARGS)
 
 .PHONY: lint
 lint: $(READY)  ## Check style, types, directions of imports, generated files and hygiene

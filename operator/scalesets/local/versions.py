@@ -5,8 +5,9 @@
 
 KUBERNETES = "1.36.3"
 ETCD = "3.6.16"
-METRICS_SERVER = "0.9.0"
+HELM = "4.3.1"
 KIND = "0.33.0"
+METRICS_SERVER = "0.9.0"
 GO = "1.26"
 """The oldest Go that builds them (the `go` line of the go.mod files)."""
 

@@ -19,6 +19,9 @@ from scalesets.local.binaries.gobuild import build
 from scalesets.local.binaries.programs import PROGRAMS, program
 from scalesets.local.progress import Progress
 
+_ASKED = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}
+"""How a program is asked for its version, where `--version` doesn't do."""
+
 
 def find_binaries(progress: Progress, programs: Sequence[str] = PROGRAMS) -> dict[str, Path]:
     """Return the path of every program, fetching or building what is missing; LocalError says why it can't."""
@@ -34,9 +37,7 @@ def find_binaries(progress: Progress, programs: Sequence[str] = PROGRAMS) -> dic
     return found
 
 
-def _cached(
-    programs: Sequence[str], cache: Cache, found: dict[str, Path], progress: Progress
-) -> dict[str, Path]:
+def _cached(programs: Sequence[str], cache: Cache, found: dict[str, Path], progress: Progress) -> dict[str, Path]:
     missing = [name for name in programs if name not in found]
     return {name: path for name in missing if (path := cache.find(name, say=progress.say))}
 
@@ -59,7 +60,7 @@ def _assets(programs: Sequence[str], progress: Progress) -> dict[str, Path]:
 
 
 def _version(path: Path) -> str | None:
-    arguments = ["version", "--client"] if path.name == "kubectl" else ["--version"]
+    arguments = _ASKED.get(path.name, ["--version"])
     try:
         said = subprocess.run([str(path), *arguments], capture_output=True, text=True, check=False, timeout=30).stdout
     except OSError:

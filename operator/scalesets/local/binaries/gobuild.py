@@ -1,9 +1,9 @@
 """The programs built from their Go modules, where no download is to be had.
 
-`gomodules/` holds a go.mod and a complete go.sum for each project: Kubernetes with its staging modules replaced by their
-published versions, etcd, metrics-server and kind. They are built in a copy (the package may lie in a read-only place) with
-`-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version` and the
-skew checks would fail.
+`gomodules/` holds a go.mod and a complete go.sum for each project, Kubernetes' with its staging modules replaced by
+their published versions. They are built in a copy (the package may lie in a read-only place) with
+`-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version`, `helm
+version` and the skew checks would fail.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from scalesets.local.binaries.gotoolchain import find_go
 from scalesets.local.binaries.programs import program
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress, Step
-from scalesets.local.versions import KUBERNETES
+from scalesets.local.versions import HELM, KUBERNETES
 
 _VERSION = "k8s.io/component-base/version"
+_HELM_VERSION = "helm.sh/helm/v4/internal/version.version"
 _NETWORK_MARKS = ("dial tcp", "no such host", "connection refused", "i/o timeout", "TLS handshake", "GOPROXY=off")
 
 
@@ -34,7 +35,7 @@ def build(programs: Sequence[str], *, cache: Cache, progress: Progress) -> dict[
     wanted = [program(name) for name in programs]
     for project in sorted({each.project for each in wanted}):
         packages = {each.name: each.package for each in wanted if each.project == project}
-        built |= _build(project, packages, _stamps() if project == "kubernetes" else [], go, cache, progress)
+        built |= _build(project, packages, _stamps(project), go, cache, progress)
     return built
 
 
@@ -62,7 +63,11 @@ def _build(
         }
 
 
-def _stamps() -> list[str]:
+def _stamps(project: str) -> list[str]:
+    if project == "helm":
+        return [f"-X {_HELM_VERSION}=v{HELM}"]
+    if project != "kubernetes":
+        return []
     major, minor, _ = KUBERNETES.split(".")
     values = {"gitVersion": f"v{KUBERNETES}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return [f"-X {_VERSION}.{name}={value}" for name, value in values.items()]

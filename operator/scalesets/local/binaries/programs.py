@@ -1,21 +1,22 @@
 """Every program that is fetched or built here: its project, the project's version, and the Go package it is built from.
 
-The control plane needs `PROGRAMS`; what only a real node or a kind cluster needs is fetched by those who ask for it.
+The control plane needs `PROGRAMS`; what else there is, is fetched by those who ask for it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalesets.local.versions import ETCD, KIND, KUBERNETES, METRICS_SERVER
+from scalesets.local.versions import ETCD, HELM, KIND, KUBERNETES, METRICS_SERVER
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 """The control plane's."""
 
 _OTHERS = {
     "etcd": ("etcd", ETCD, "go.etcd.io/etcd/server/v3"),
-    "metrics-server": ("metrics-server", METRICS_SERVER, "sigs.k8s.io/metrics-server/cmd/metrics-server"),
+    "helm": ("helm", HELM, "helm.sh/helm/v4/cmd/helm"),
     "kind": ("kind", KIND, "sigs.k8s.io/kind"),
+    "metrics-server": ("metrics-server", METRICS_SERVER, "sigs.k8s.io/metrics-server/cmd/metrics-server"),
 }
 
 
