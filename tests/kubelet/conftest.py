@@ -48,6 +48,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         fixtures = getattr(item, "funcargs", {})
         if operators := fixtures.get("operators"):
             report.sections.extend(operators.logs())
+        if plane := fixtures.get("control_plane"):
+            report.sections.append(("metrics-server", plane.log_tail("metrics-server")))
         for node in fixtures.get("nodes", {}).values():
             report.sections.extend(node.logs())
 

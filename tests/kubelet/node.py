@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubelet_paths import CNI_PLUGINS, NAMESPACES
+from kubelet_paths import CNI_PLUGINS, NAMESPACES, NODE
 from samples import PAUSE
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.kubeconfig import write_kubeconfig
@@ -91,7 +91,7 @@ class Node:
             "LABELS": ",".join(f"{name}={value}" for name, value in labels.items()),
             "CONTAINERD_ADDRESS": "/run/containerd/containerd.sock",
         }
-        command = [str(NAMESPACES), self.name, str(NAMESPACES.with_name("node.sh")), str(self.directory)]
+        command = [str(NAMESPACES), self.name, str(NODE), str(self.directory)]
         self._process = spawn(command, log=self.directory / "node.log", bound=True, environment=environment)
 
     def power_off(self) -> None:

@@ -1,0 +1,110 @@
+"""Nodes that are drained, lost and given up, while the set on them is upgraded or just runs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from builders import an_image
+from node import OUT_OF_SERVICE
+from scene import batches, code, is_ready, progress
+from stage import Stage, a_real_set
+
+ANY_SICK = {"maxUnhealthyInstancePercent": 100}
+OWN_POLICY = {"useRollingUpgradePolicy": True}
+SPREAD = {
+    "topologySpreadConstraints": [
+        {
+            "maxSkew": 1,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": {"matchLabels": {"scalesets.dev/scaleset": "web"}},
+        }
+    ]
+}
+
+
+def on(stage: Stage, node: str) -> dict[int, str]:
+    """The UIDs of the pods on a node, by ordinal."""
+    pods = stage.pods().items()
+    return {o: p["metadata"]["uid"] for o, p in pods if p["spec"].get("nodeName") == node}
+
+
+def leaving(stage: Stage, node: str) -> dict[int, str]:
+    """The UIDs of those that are to go."""
+    pods = stage.pods()
+    return {o: uid for o, uid in on(stage, node).items() if "deletionTimestamp" in pods[o]["metadata"]}
+
+
+@pytest.mark.requirement("O8", "O12")
+async def test_a_node_is_drained_in_mid_batch(stage: Stage) -> None:
+    """Its instances come back elsewhere, each at the version that it was to have just then, and the upgrade goes on."""
+    web = a_real_set(replicas=5, rolling=ANY_SICK, os_upgrades=OWN_POLICY, pod=SPREAD)
+    await stage.create(an_image("ubuntu", "1.0.0"), web)
+    await stage.until_ready(within=60)
+    await stage.publish("ubuntu", "1.1.0", "slow")
+    await stage.until_batch(2)
+    drained = stage.node_of(4)
+
+    await asyncio.to_thread(stage.control_plane.kubectl, "drain", drained, "--timeout=60s")
+    assert not stage.upgrades()[0]["status"]["runningStatus"].get("completedTime"), "in the middle of it"
+    upgrade = await stage.until_ended(within=120)
+
+    assert (code(upgrade), progress(upgrade)) == ("Completed", (5, 0, 0, 0))
+    await stage.until_on("1.1.0")
+    assert not on(stage, drained)
+
+
+@pytest.mark.requirement("O12")
+async def test_a_node_is_lost_in_mid_batch(stage: Stage) -> None:
+    """Nobody knows whether its pods still run, so nothing is forced; the instance is as before once the node is back."""
+    policy = {**ANY_SICK, "healthTimeout": "PT8S", "provisioningTimeout": "PT6S"}
+    web = a_real_set(replicas=4, rolling=policy, os_upgrades=OWN_POLICY, pod=SPREAD)
+    await stage.create(an_image("ubuntu", "1.0.0"), web)
+    await stage.until_ready(within=60)
+    await stage.publish("ubuntu", "1.1.0", "slow")
+    await stage.until_batch(1)
+    await stage.until(lambda: starting(stage.pods().get(0)), what="the new web-0 to be on a node")
+    lost = stage.node_of(0)
+    stage.nodes[lost].power_off()
+
+    upgrade = await stage.until_ended(within=120)
+    assert code(upgrade) == "Faulted"
+    assert batches(upgrade)[0]["failed"] == "0"
+    stuck = leaving(stage, lost)
+    assert set(stuck) == {0}, "it is to go back, and waits for its node"
+
+    stage.nodes[lost].start()
+    await stage.until_on("1.0.0", within=90)
+    assert stage.pods()[0]["metadata"]["uid"] != stuck[0]
+
+
+@pytest.mark.requirement("O12")
+async def test_a_lost_node_is_given_up(stage: Stage) -> None:
+    """With short tolerations its pods are to go soon; they are gone when an administrator says that the node is."""
+    soon = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2}
+    await stage.create(an_image("ubuntu", "1.0.0"), a_real_set(replicas=4, pod={**SPREAD, "tolerations": [soon]}))
+    await stage.until_ready(within=60)
+    lost = stage.node_of(0)
+    former = on(stage, lost)
+    stage.nodes[lost].power_off()
+
+    await stage.until(lambda: leaving(stage, lost) == former, within=60, what="its pods to be marked for deletion")
+    await asyncio.sleep(4)  # longer than their grace period of 2 s
+    assert leaving(stage, lost) == former, "two pods of one name must never run: none is forced away"
+
+    stage.control_plane.kubectl("taint", "node", lost, f"{OUT_OF_SERVICE}=nodeshutdown:NoExecute")
+    await stage.until(lambda: not on(stage, lost), within=60, what="the pods to be given up")
+    await stage.until_ready(within=60)
+    assert stage.versions() == ["1.0.0"] * 4
+
+
+def starting(pod: dict[str, Any] | None) -> bool:
+    """Whether the pod of the new version is on a node and not yet Ready."""
+    return (
+        pod is not None
+        and pod["metadata"]["labels"]["scalesets.dev/image-version"] == "1.1.0"
+        and bool(pod["spec"].get("nodeName"))
+        and not is_ready(pod)
+    )
