@@ -22,7 +22,7 @@ LAYERS := $(addprefix tests/,tools engine api examples local kube cli cluster)
 # A process for each core, each with a control plane of its own; files stay whole and in this order.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 # These run nowhere but on kubelets of their own.
-ON_KUBELETS := tests/kubelet
+ON_KUBELETS := tests/kubelet tests/kind
 TESTS = $(wildcard $(LAYERS)) $(filter-out $(LAYERS) $(ON_KUBELETS),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
 
 ##@ See it
@@ -93,6 +93,29 @@ cluster-up: $(READY)  ## Start etcd, kube-apiserver, controller-manager, schedul
 .PHONY: cluster-down
 cluster-down: $(READY)  ## End exactly what cluster-up started
 	$(BIN)/scalesets local down $(ARGS)
+
+##@ A kind cluster
+
+# KIND_NODE_IMAGE names the image of its nodes; without it the one that kind-node-image made, or else the published one.
+.PHONY: kind-up
+kind-up: $(READY)  ## Create a kind cluster with two nodes in two zones; as root it also starts a Docker where there is none
+	@$(BIN)/python -m tools.kind up
+
+.PHONY: kind-node-image
+kind-node-image: $(READY)  ## Make a node image from Debian's packages and Go modules, where no registry is reached
+	@$(BIN)/python -m tools.kind node-image
+
+.PHONY: kind-install
+kind-install: $(READY)  ## Build the operator's image, load it, and install the chart
+	@$(BIN)/python -m tools.kind install
+
+.PHONY: test-kind
+test-kind: $(READY)  ## Run the chart's and the examples' tests in the kind cluster
+	SCALESETS_KIND=$(CURDIR)/.local/kind/kubeconfig $(BIN)/pytest $(or $(ARGS),tests/kind)
+
+.PHONY: kind-down
+kind-down: $(READY)  ## Delete the kind cluster, and end the Docker that was started for it
+	@$(BIN)/python -m tools.kind down
 
 # The operator isn't for the administrator to run: a local control plane has a kubeconfig of the operator's own beside his.
 .PHONY: run

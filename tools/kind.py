@@ -95,7 +95,7 @@ def node_image() -> None:
         go = find_go(cache=Cache(cache_directory()), progress=progress)
         settings = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOTOOLCHAIN": "local"}
         build = [str(go), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(program), "."]
-        subprocess.run(build, cwd=ROOT / "tests/kubelet/sample", env=settings, check=True)
+        subprocess.run(build, cwd=ROOT / "tests/sample", env=settings, check=True)
         for name in names:
             short = name.rpartition("/")[2].partition(":")[0]
             if short in _STATIC:

@@ -14,12 +14,15 @@ import time
 from pathlib import Path
 
 import machine
-import samples
 from kubelet_paths import NAMESPACES
+
 from scalesets.local.binaries import find_binaries
 from scalesets.local.binaries.programs import PROGRAMS
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress
+
+sys.path.append(str(Path(__file__).parents[1]))
+import samples  # noqa: E402 - it is shared with tests/kind
 
 INSIDE = "SCALESETS_KUBELET_SAMPLES"
 """Set inside the sandbox: the archive of the sample images."""

@@ -72,6 +72,7 @@ def metrics(control_plane: ControlPlane, nodes: Any) -> None:
         "--kubelet-insecure-tls",  # kubelets sign their own serving certificates
         "--kubelet-preferred-address-types=InternalIP",
         f"--metric-resolution={RESOLUTION}",
+        "--kubelet-request-timeout=5s",
     ]
     control_plane.launch("metrics-server", command)
     control_plane.kubectl("apply", "-f", "-", stdin=METRICS_API)

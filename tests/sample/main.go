@@ -41,9 +41,10 @@ func serve() {
 	begun, held := time.Now(), [][]byte{}
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, version) })
 	http.HandleFunc("/started", answer(func() bool { return fault != "never-started" }))
-	http.HandleFunc("/healthz", answer(func() bool {
-		return fault != "never-ready" && (fault != "slow" || time.Since(begun) > 5*time.Second)
-	}))
+	healthy := answer(func() bool { return fault != "never-ready" && (fault != "slow" || time.Since(begun) > 5*time.Second) })
+	for _, path := range []string{"/healthz", "/health", "/ready"} { // the examples ask one or another
+		http.HandleFunc(path, healthy)
+	}
 	http.HandleFunc("/hold", func(w http.ResponseWriter, r *http.Request) {
 		mib, _ := strconv.Atoi(r.FormValue("mib"))
 		block := make([]byte, mib<<20)

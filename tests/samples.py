@@ -38,8 +38,8 @@ def references() -> dict[str, dict[str, str]]:
     return found
 
 
-def build(directory: Path, progress: Progress) -> Path:
-    """Compile the program and write the archive; returns its path."""
+def build(directory: Path, progress: Progress, images: dict[str, dict[str, str]] | None = None) -> Path:
+    """Compile the program and write the archive; returns its path. Without `images` it has those of `references`."""
     go = find_go(cache=Cache(cache_directory()), progress=progress)
     program = directory / "sample"
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
@@ -47,7 +47,7 @@ def build(directory: Path, progress: Progress) -> Path:
     with progress.step("building the sample images"):
         subprocess.run(command, cwd=SOURCE, env=environment, check=True)
     archive = directory / "samples.tar"
-    write_archive(archive, program, {**references(), PAUSE: {}})
+    write_archive(archive, program, images or {**references(), PAUSE: {}})
     return archive
 
 
