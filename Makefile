@@ -127,7 +127,7 @@ kind-install: $(READY)  ## Build the operator's image, load it, and install the 
 
 .PHONY: test-kind
 test-kind: $(READY)  ## Run the chart's and the examples' tests in the kind cluster
-	SCALESETS_KIND=$(CURDIR)/.local/kind/kubeconfig $(BIN)/pytest $(or $(ARGS),tests/kind)
+	@$(BIN)/python -m tools.kind test $(ARGS)
 
 .PHONY: kind-down
 kind-down: $(READY)  ## Delete the kind cluster, and end the Docker that was started for it

@@ -1,4 +1,4 @@
-"""A kind cluster with the operator in it: `python -m tools.kind up | node-image | install | down`.
+"""A kind cluster with the operator in it: `python -m tools.kind up | node-image | install | test | down`.
 
 Two nodes, in zones 1 and 2. kind itself is fetched or built as the control plane's programs are. Docker is the one
 that runs here; where none does, root gets one of Debian's, in namespaces of its own, without a firewall rule or a
@@ -42,12 +42,16 @@ _CAP_SYS_RESOURCE = 24
 
 
 def main() -> int:
-    """Do one of the four."""
+    """Do one of the five."""
     parser = argparse.ArgumentParser(description="A kind cluster with the operator in it.")
     commands = {"up": up, "node-image": node_image, "install": install, "down": down}
-    parser.add_argument("command", choices=commands)
+    parser.add_argument("command", choices=[*commands, "test"])
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="pytest's, for `test`")
+    options = parser.parse_args()
     try:
-        commands[parser.parse_args().command]()
+        if options.command == "test":
+            return test(options.arguments)
+        commands[options.command]()
     except (LocalError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -125,6 +129,13 @@ def install() -> None:
     helm = [str(found["helm"]), f"--kubeconfig={KUBECONFIG}", "upgrade", "--install", OPERATOR]
     target = [str(ROOT / "charts" / OPERATOR), f"--namespace={NAMESPACE}", "--create-namespace"]
     _run([*helm, *target, "--wait", "--timeout=3m"], docker)
+
+
+def test(arguments: list[str]) -> int:
+    """Run tests/kind on the cluster."""
+    environment = {**_docker(start=False), "SCALESETS_KIND": str(KUBECONFIG)}
+    command = [sys.executable, "-m", "pytest", *(arguments or [str(ROOT / "tests/kind")])]
+    return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
 
 
 def down() -> None:

@@ -78,8 +78,8 @@ def of_examples() -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for path in EXAMPLES.rglob("*.yaml"):
         for document in filter(None, yaml.safe_load_all(path.read_text())):
-            variables = {"PORT": port} if (port := _probed(document["spec"].get("container", {}))) else {}
-            for each in document["spec"].get("versions", ()):
+            variables = {"PORT": port} if (port := _probed(document.get("spec", {}).get("container", {}))) else {}
+            for each in document.get("spec", {}).get("versions", ()):
                 found[each["image"]] = {"VERSION": each["version"], **variables}
     for image in re.findall(r'"image": "([^"]+)"', (EXAMPLES / "README.md").read_text()):
         repository, _, tag = image.partition(":")
