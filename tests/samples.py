@@ -58,7 +58,11 @@ def write_archive(path: Path, program: Path, images: dict[str, dict[str, str]]) 
     def blob(content: bytes, media_type: str) -> dict[str, Any]:
         digest = hashlib.sha256(content).hexdigest()
         blobs[digest] = content
-        return {"mediaType": f"application/vnd.oci.image.{media_type}", "digest": f"sha256:{digest}", "size": len(content)}
+        return {
+            "mediaType": f"application/vnd.oci.image.{media_type}",
+            "digest": f"sha256:{digest}",
+            "size": len(content),
+        }
 
     layer = blob(_layer(program), "layer.v1.tar")
     manifests = []

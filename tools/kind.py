@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import yaml
+from tools.image import ARCHITECTURES, Stage, pack
 
 from scalesets.local.binaries import find_binaries
 from scalesets.local.binaries.cache import Cache, cache_directory
@@ -26,7 +27,6 @@ from scalesets.local.errors import LocalError
 from scalesets.local.processes import ProcessIdentity, end, identify, is_alive, spawn
 from scalesets.local.progress import Progress
 from scalesets.local.versions import KUBERNETES
-from tools.image import ARCHITECTURES, Stage, pack
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local" / "kind"
@@ -142,7 +142,9 @@ def down() -> None:
     """Delete the cluster, and end the Docker that was started for it."""
     docker = _docker(start=False)
     kind = str(find_binaries(Progress(_say), ("kind",))["kind"])
-    subprocess.run([kind, "delete", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG)], env=docker, check=False)
+    subprocess.run(
+        [kind, "delete", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG)], env=docker, check=False
+    )
     if daemon := _our_daemon():
         end([daemon])
         _remove_groups()

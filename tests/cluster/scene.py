@@ -9,6 +9,7 @@ from typing import Any
 
 from builders import Body, a_start, version
 
+from apiclient import Api
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.machines import steering
 from scalesets.local.machines.faults import Mode
@@ -310,6 +311,15 @@ class Scene(Watching):
             )
             lines.append(f"{words} {batch or ''}")
         return lines
+
+
+async def until_empty(api: Api, namespace: str, *, within: float) -> None:
+    """Wait until no pod is left in a namespace."""
+    async with asyncio.timeout(within):
+        while True:
+            if not (await api.list("Pod", namespace)).get("items"):
+                return
+            await asyncio.sleep(0.2)
 
 
 def installed(pod: Body) -> dict[str, str]:

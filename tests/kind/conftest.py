@@ -5,7 +5,6 @@ The operator is the chart's: its own image, its own rights, two replicas. The re
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import subprocess
@@ -15,10 +14,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import samples
 import yaml
-from scene import Scene
+from scene import Scene, until_empty
 
+import samples
 from apiclient import Api, Refused
 from scalesets.local.binaries import find_binaries
 from scalesets.local.progress import Progress
@@ -68,9 +67,7 @@ async def scene(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterat
         finally:
             with suppress(Refused):
                 await api.delete("Namespace", "", namespace)
-            async with asyncio.timeout(120):
-                while (await api.list("Pod", namespace)).get("items"):
-                    await asyncio.sleep(0.5)
+            await until_empty(api, namespace, within=120)
 
 
 def of_examples() -> dict[str, dict[str, str]]:

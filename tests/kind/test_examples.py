@@ -6,8 +6,9 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from conftest import EXAMPLES, Cluster
 from scene import Scene, batches, code, progress
+
+from conftest import EXAMPLES, Cluster
 
 
 def published(image: str) -> tuple[str, str]:
@@ -33,7 +34,9 @@ async def test_the_set_of_the_first_example_follows_its_image(cluster: Cluster, 
 
     version, image = published("os/ubuntu-jammy")
     one_more = f'[{{"op": "add", "path": "/spec/versions/-", "value": {{"version": "{version}", "image": "{image}"}}}}]'
-    cluster.run("kubectl", "patch", "gimg", "ubuntu-jammy", "--namespace=scaleset-system", "--type=json", "-p", one_more)
+    cluster.run(
+        "kubectl", "patch", "gimg", "ubuntu-jammy", "--namespace=scaleset-system", "--type=json", "-p", one_more
+    )
     upgrade = await scene.until_ended(within=300)
 
     assert (code(upgrade), progress(upgrade)) == ("Completed", (20, 0, 0, 0))

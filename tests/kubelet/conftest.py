@@ -5,7 +5,6 @@ Only inside the sandbox that `make test-kubelet` makes (sandbox.py): elsewhere n
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -18,6 +17,7 @@ from typing import Any
 import pytest
 from node import HOST, Node, make_network, temporary_directory
 from operators import Operator, Operators
+from scene import until_empty
 from stage import Stage
 
 from apiclient import Api, Refused
@@ -139,9 +139,7 @@ async def stage(
                 node.restore(control_plane)
             with suppress(Refused):
                 await api.delete("Namespace", "", namespace)
-            async with asyncio.timeout(60):
-                while (await api.list("Pod", namespace)).get("items"):
-                    await asyncio.sleep(0.2)
+            await until_empty(api, namespace, within=60)
             await_nodes(control_plane, nodes)
 
 

@@ -58,14 +58,19 @@ def _why_no_cgroups() -> str:
     if (_GROUPS / "cgroup.controllers").exists():
         missing = {"cpu", "cpuset", "memory", "pids"} - set((_GROUPS / "cgroup.controllers").read_text().split())
     else:
-        present = {name for line in Path("/proc/self/cgroup").read_text().splitlines() for name in line.split(":")[1].split(",")}
+        present = {
+            name
+            for line in Path("/proc/self/cgroup").read_text().splitlines()
+            for name in line.split(":")[1].split(",")
+        }
         missing = set(_CONTROLLERS) - present
     return f"cgroup controllers missing: {', '.join(sorted(missing))}" if missing else ""
 
 
 def _why_no_namespaces() -> str:
     """Try what a node needs: namespaces in a cgroup of their own, and in them an overlay and a bridge."""
-    overlay = "mkdir /run/a /run/b /run/c /run/d && mount -t overlay -o lowerdir=/run/a,upperdir=/run/b,workdir=/run/c overlay /run/d"
+    layers = "lowerdir=/run/a,upperdir=/run/b,workdir=/run/c"
+    overlay = f"mkdir /run/a /run/b /run/c /run/d && mount -t overlay -o {layers} overlay /run/d"
     bridge = "ip link add try type bridge && ip link add one type veth peer name two"
     group = f"scalesets-try-{os.getpid()}"
     command = [str(NAMESPACES), group, "bash", "-c", f"{overlay} && {bridge}"]

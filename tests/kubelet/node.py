@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kubelet_paths import CNI_PLUGINS, NAMESPACES, NODE
+
 from samples import PAUSE
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.kubeconfig import write_kubeconfig
@@ -70,7 +71,9 @@ class Node:
         )
         self._write("kubelet.json", self._kubelet(control_plane.layout.pki.authority))
         self._write("cni/pods.conflist", _pod_network(pods))
-        (self.directory / "containerd.toml").write_text(_CONTAINERD.format(root=self.directory, pause=PAUSE, cni=CNI_PLUGINS))
+        (self.directory / "containerd.toml").write_text(
+            _CONTAINERD.format(root=self.directory, pause=PAUSE, cni=CNI_PLUGINS)
+        )
         _ip("netns", "add", self.name)
         _ip("link", "add", f"to-{self.name}", "type", "veth", "peer", "name", "eth0", "netns", self.name)
         _ip("link", "set", f"to-{self.name}", "master", "nodes", "up")
@@ -127,7 +130,9 @@ class Node:
     def logs(self, *, lines: int = 20) -> list[tuple[str, str]]:
         """The last lines of its logs, each under a title."""
         paths = [path for path in (self.directory / "node.log", self.directory / "kubelet.log") if path.exists()]
-        return [(f"{self.name}: {p.name}", "\n".join(p.read_text(errors="replace").splitlines()[-lines:])) for p in paths]
+        return [
+            (f"{self.name}: {p.name}", "\n".join(p.read_text(errors="replace").splitlines()[-lines:])) for p in paths
+        ]
 
     def _descendants(self, command: str) -> list[int]:
         assert self._process is not None
@@ -146,7 +151,9 @@ class Node:
 
     def _kubelet(self, authority: Path) -> dict[str, Any]:
         timing = Timing()
-        nothing = dict.fromkeys(("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%")
+        nothing = dict.fromkeys(
+            ("memory.available", "nodefs.available", "nodefs.inodesFree", "imagefs.available"), "0%"
+        )
         return {
             "apiVersion": "kubelet.config.k8s.io/v1beta1",
             "kind": "KubeletConfiguration",

@@ -22,7 +22,7 @@ from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress
 
 sys.path.append(str(Path(__file__).parents[1]))
-import samples  # noqa: E402 - it is shared with tests/kind
+import samples
 
 INSIDE = "SCALESETS_KUBELET_SAMPLES"
 """Set inside the sandbox: the archive of the sample images."""

@@ -38,7 +38,9 @@ class Stage(Scene):
         parts = ("initContainerStatuses", "containerStatuses")
         return {
             ordinal: {
-                c["name"]: (c["containerID"], c["restartCount"]) for part in parts for c in pod["status"].get(part) or ()
+                c["name"]: (c["containerID"], c["restartCount"])
+                for part in parts
+                for c in pod["status"].get(part) or ()
             }
             for ordinal, pod in self.pods(set_name).items()
         }

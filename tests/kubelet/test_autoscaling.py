@@ -63,7 +63,9 @@ spec:
 def metrics(control_plane: ControlPlane, nodes: Any) -> None:
     """The metrics API, as a process beside the control plane's."""
     program = find_binaries(Progress(print), ("metrics-server",))["metrics-server"]
-    kubeconfigs = [f"--{kind}kubeconfig={control_plane.kubeconfig}" for kind in ("", "authentication-", "authorization-")]
+    kubeconfigs = [
+        f"--{kind}kubeconfig={control_plane.kubeconfig}" for kind in ("", "authentication-", "authorization-")
+    ]
     command = [
         str(program),
         *kubeconfigs,
@@ -76,6 +78,11 @@ def metrics(control_plane: ControlPlane, nodes: Any) -> None:
     ]
     control_plane.launch("metrics-server", command)
     control_plane.kubectl("apply", "-f", "-", stdin=METRICS_API)
+
+
+def hold_memory(address: str) -> None:
+    with urllib.request.urlopen(f"http://{address}:8080/hold?mib=80", timeout=5) as answer:
+        assert answer.status == 200
 
 
 def current(stage: Stage) -> str:
@@ -99,8 +106,7 @@ async def test_an_autoscaler_scales_out_in_mid_upgrade(stage: Stage, metrics: No
         await asyncio.sleep(0.5)
     assert stage.set()["spec"]["replicas"] == 3
     for pod in stage.pods().values():
-        with urllib.request.urlopen(f"http://{pod['status']['podIP']}:8080/hold?mib=80", timeout=5) as answer:
-            assert answer.status == 200
+        await asyncio.to_thread(hold_memory, pod["status"]["podIP"])
     await stage.publish("ubuntu", "1.1.0", "slow")
     await stage.until_batch(1)
     await stage.until(lambda: stage.set()["spec"]["replicas"] > 3, within=60, what="the autoscaler to scale out")

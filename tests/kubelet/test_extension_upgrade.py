@@ -40,7 +40,7 @@ async def test_a_new_version_reaches_every_instance_in_place(stage: Stage) -> No
 @pytest.mark.requirement("E3", "E9", "E13")
 @pytest.mark.parametrize("word", ["broken", "hanging", "crash", "missing"])
 async def test_what_does_not_work_is_put_back_in_place(stage: Stage, word: str) -> None:
-    """A readiness probe or a start-up probe that never passes, a program that ends at once, an image that isn't there."""
+    """A probe that never passes, at the start or later; a program that ends at once; an image that isn't there."""
     await machines(stage)
     uids, before = stage.uids("Pod"), stage.containers()
 

@@ -58,7 +58,7 @@ async def test_a_node_is_drained_in_mid_batch(stage: Stage) -> None:
 
 @pytest.mark.requirement("O12")
 async def test_a_node_is_lost_in_mid_batch(stage: Stage) -> None:
-    """Nobody knows whether its pods still run, so nothing is forced; the instance is as before once the node is back."""
+    """Nobody knows whether its pods still run, so nothing is forced; it is as before once the node is back."""
     policy = {**ANY_SICK, "healthTimeout": "PT8S", "provisioningTimeout": "PT6S"}
     web = a_real_set(replicas=4, rolling=policy, os_upgrades=OWN_POLICY, pod=SPREAD)
     await stage.create(an_image("ubuntu", "1.0.0"), web)
@@ -83,7 +83,12 @@ async def test_a_node_is_lost_in_mid_batch(stage: Stage) -> None:
 @pytest.mark.requirement("O12")
 async def test_a_lost_node_is_given_up(stage: Stage) -> None:
     """With short tolerations its pods are to go soon; they are gone when an administrator says that the node is."""
-    soon = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 2}
+    soon = {
+        "key": "node.kubernetes.io/unreachable",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 2,
+    }
     await stage.create(an_image("ubuntu", "1.0.0"), a_real_set(replicas=4, pod={**SPREAD, "tolerations": [soon]}))
     await stage.until_ready(within=60)
     lost = stage.node_of(0)

@@ -83,8 +83,8 @@ class Pki:
 def make_pki(directory: Path, *, hosts: Sequence[str], nodes: Sequence[str] = ()) -> Pki:
     """Make all keys and certificates anew; `hosts` are the API server's addresses besides loopback.
 
-    With `nodes` there are real kubelets: each gets its certificate, and the API server those that it shows to kubelets and
-    to aggregated APIs. The latter are of an authority of their own, as they speak in other users' names.
+    With `nodes` there are real kubelets: each gets its certificate, and the API server those that it shows to kubelets
+    and to aggregated APIs. The latter are of an authority of their own, as they speak in other users' names.
     """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     pki = Pki.at(directory)

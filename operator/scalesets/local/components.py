@@ -1,7 +1,7 @@
 """How each component of the control plane is started: its command line, and why it is not the default one.
 
-All listen on 127.0.0.1 only, save the API server where real kubelets must reach it. etcd runs with `--unsafe-no-fsync`: a power cut may lose its data, which `down` deletes
-anyway, and every write to a slow disk is saved.
+All listen on 127.0.0.1 only, save the API server where real kubelets must reach it. etcd runs with `--unsafe-no-fsync`:
+a power cut may lose its data, which `down` deletes anyway, and every write to a slow disk is saved.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def apiserver(layout: Layout, ports: Ports, settings: Settings) -> list[str]:
 
 
 def _for_kubelets(layout: Layout, settings: Settings) -> list[str]:
-    """Let the API server be reached by kubelets, talk to them, and stand before a metrics API that runs as a process."""
+    """Let kubelets reach the API server and it them, and let it stand before a metrics API that runs as a process."""
     pki = layout.pki
     return [
         "--bind-address=0.0.0.0",
