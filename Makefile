@@ -42,11 +42,11 @@ test: $(READY)  ## Run all tests, layer by layer, the real API server included; 
 	@$(BIN)/scalesets local fetch >/dev/null
 	@$(BIN)/scalesets local fetch helm >/dev/null
 	$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE) $(TESTS))
-	@$(BIN)/python tests/kubelet/sandbox.py --check
+	@$(BIN)/python -m tools.kubelets --check
 
 .PHONY: test-kubelet
 test-kubelet: $(READY)  ## Run the operator on two nodes with real kubelets; as root on Linux, elsewhere it says why not
-	@$(BIN)/python tests/kubelet/sandbox.py $(ARGS)
+	@$(BIN)/python -m tools.kubelets $(ARGS)
 
 .PHONY: lint
 lint: $(READY)  ## Check style, types, directions of imports, generated files and hygiene
@@ -129,6 +129,10 @@ kind-install: $(READY)  ## Build the operator's image, load it, and install the 
 test-kind: $(READY)  ## Run the chart's and the examples' tests in the kind cluster
 	@$(BIN)/python -m tools.kind test $(ARGS)
 
+.PHONY: kind-trial
+kind-trial: $(READY)  ## All of it in turn, and away again; says why where there can be no Docker
+	@$(BIN)/python -m tools.kind trial
+
 .PHONY: kind-down
 kind-down: $(READY)  ## Delete the kind cluster, and end the Docker that was started for it
 	@$(BIN)/python -m tools.kind down
@@ -148,6 +152,7 @@ run: $(READY)  ## Run the operator in the foreground against KUBECONFIG (default
 .PHONY: clean
 clean:  ## End the local control plane and remove all that make made here; the cache of binaries stays
 	@if [ -e .local/state.json ] && [ -x $(BIN)/scalesets ]; then $(BIN)/scalesets local down; fi
+	@if [ -e .local/kind/kubeconfig ] && [ -x $(BIN)/python ]; then $(BIN)/python -m tools.kind down; fi
 	rm -rf .local $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 

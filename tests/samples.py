@@ -1,7 +1,8 @@
 """The sample images: one static Go program, whose versions differ by the variables that their image sets.
 
 They are written as one OCI archive, which `ctr images import` takes in as it is: no registry is asked for anything. The
-tag says what a version does, in the words that the simulated machines know too (docs/local.md).
+tag says what a version does, in the words that the simulated machines know too (docs/local.md). As a program,
+`samples.py FOLDER`, it writes the archive into a folder and prints its path.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ import hashlib
 import io
 import json
 import os
+import re
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from scalesets.local.binaries.cache import Cache, architecture, cache_directory
 from scalesets.local.binaries.gotoolchain import find_go
 from scalesets.local.progress import Progress
 
 SOURCE = Path(__file__).parent / "sample"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 PAUSE = "registry.example/pause:1"
 FAULTS = {"broken": "never-ready", "hanging": "never-started", "crash": "crash", "slow": "slow"}
 _GOOD = ("1.0.0", "1.1.0", "1.2.0", "2.0.0")
@@ -38,8 +44,32 @@ def references() -> dict[str, dict[str, str]]:
     return found
 
 
-def build(directory: Path, progress: Progress, images: dict[str, dict[str, str]] | None = None) -> Path:
-    """Compile the program and write the archive; returns its path. Without `images` it has those of `references`."""
+def of_examples() -> dict[str, dict[str, str]]:
+    """The images that the examples name or tell to publish, each listening where its probes ask."""
+    found: dict[str, dict[str, str]] = {}
+    for path in EXAMPLES.rglob("*.yaml"):
+        for document in filter(None, yaml.safe_load_all(path.read_text())):
+            variables = {"PORT": port} if (port := _probed(document.get("spec", {}).get("container", {}))) else {}
+            for each in document.get("spec", {}).get("versions", ()):
+                found[each["image"]] = {"VERSION": each["version"], **variables}
+    for image in re.findall(r'"image": "([^"]+)"', (EXAMPLES / "README.md").read_text()):
+        repository, _, tag = image.partition(":")
+        number, _, word = tag.partition("-")
+        like = next(variables for name, variables in found.items() if name.startswith(f"{repository}:"))
+        found[image] = {**like, "VERSION": number, **({"FAULT": FAULTS[word]} if word else {})}
+    return found
+
+
+def _probed(container: dict[str, dict[str, dict[str, int]]]) -> str:
+    for probe in ("startupProbe", "readinessProbe"):
+        for how in ("httpGet", "tcpSocket"):
+            if port := container.get(probe, {}).get(how, {}).get("port"):
+                return str(port)
+    return ""
+
+
+def build(directory: Path, progress: Progress) -> Path:
+    """Compile the program and write the archive; returns its path."""
     go = find_go(cache=Cache(cache_directory()), progress=progress)
     program = directory / "sample"
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
@@ -47,7 +77,7 @@ def build(directory: Path, progress: Progress, images: dict[str, dict[str, str]]
     with progress.step("building the sample images"):
         subprocess.run(command, cwd=SOURCE, env=environment, check=True)
     archive = directory / "samples.tar"
-    write_archive(archive, program, images or {**references(), PAUSE: {}})
+    write_archive(archive, program, {**references(), **of_examples(), PAUSE: {}})
     return archive
 
 
@@ -102,3 +132,7 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes, mode: int = 0o644)
     entry = tarfile.TarInfo(name)
     entry.size, entry.mode = len(content), mode
     archive.addfile(entry, io.BytesIO(content))
+
+
+if __name__ == "__main__":
+    print(build(Path(sys.argv[1]), Progress(lambda words: print(words, file=sys.stderr))))

@@ -1,9 +1,12 @@
-"""A kind cluster with the operator in it: `python -m tools.kind up | node-image | install | test | down`.
+"""A kind cluster with the operator in it: `python -m tools.kind up | node-image | install | test | down | trial`.
 
 Two nodes, in zones 1 and 2. kind itself is fetched or built as the control plane's programs are. Docker is the one
 that runs here; where none does, root gets one of Debian's, in namespaces of its own, without a firewall rule or a
 forwarded packet of the machine changed. The node image is the published one, or `$KIND_NODE_IMAGE`, or the one that
 `node-image` has made of packages and Go modules where no registry is reached. All state is in `.local/kind`.
+
+`trial` does all of it in turn and takes it away again; where there can be no Docker it says so in one line, which is no
+failure.
 """
 
 import argparse
@@ -11,10 +14,12 @@ import json
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -27,6 +32,7 @@ from scalesets.local.errors import LocalError
 from scalesets.local.processes import ProcessIdentity, end, identify, is_alive, spawn
 from scalesets.local.progress import Progress
 from scalesets.local.versions import KUBERNETES
+from tools import debian
 
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / ".local" / "kind"
@@ -38,19 +44,23 @@ NAMESPACE = "scaleset-system"
 _STATIC = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 _NODE_PROGRAMS = (*_STATIC, "kubectl", "kubelet", "kubeadm", "kube-proxy")
 _GROUP = "scalesets-kind"
+_REGISTRY = "registry-1.docker.io"
+"""Where kind's own node images are."""
 _CAP_SYS_RESOURCE = 24
 
 
 def main() -> int:
-    """Do one of the five."""
+    """Do one of them."""
     parser = argparse.ArgumentParser(description="A kind cluster with the operator in it.")
     commands = {"up": up, "node-image": node_image, "install": install, "down": down}
-    parser.add_argument("command", choices=[*commands, "test"])
+    parser.add_argument("command", choices=[*commands, "test", "trial"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="pytest's, for `test`")
     options = parser.parse_args()
     try:
         if options.command == "test":
             return test(options.arguments)
+        if options.command == "trial":
+            return trial()
         commands[options.command]()
     except (LocalError, subprocess.CalledProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -87,7 +97,7 @@ def up() -> None:
 def node_image() -> None:
     """Make a node image of Debian's packages and Go modules; Docker keeps it under its name."""
     docker = _docker(start=True)
-    _install_packages("debootstrap")
+    _install_package("debootstrap")
     progress = Progress(_say)
     programs = find_binaries(progress, _NODE_PROGRAMS)
     kubeadm = [str(programs["kubeadm"]), "config", "images", "list", f"--kubernetes-version=v{KUBERNETES}"]
@@ -113,22 +123,32 @@ def node_image() -> None:
 
 
 def install() -> None:
-    """Load the operator's image, built here, and install the chart."""
+    """Load the operator's image, built here, and those that the examples name, and install the chart."""
     docker = _docker(start=False)
-    found = find_binaries(Progress(_say), ("kind", "helm"))
+    found = find_binaries(Progress(_say), ("kind", "helm", "kubectl"))
+    load = [str(found["kind"]), "load"]
     version = yaml.safe_load((ROOT / "charts" / OPERATOR / "Chart.yaml").read_text())["appVersion"]
     image = f"{OPERATOR}:{version}"
     if "VERSION_CODENAME=bookworm" in Path("/etc/os-release").read_text():
         machine = ARCHITECTURES.get(platform.machine(), platform.machine())
         archive = ROOT / "dist" / f"{OPERATOR}-{version}-{machine}.tar"
         _run([sys.executable, str(ROOT / "tools/image.py"), "--out", str(archive), "--name", image], docker)
-        _run([str(found["kind"]), "load", "image-archive", str(archive), "--name", NAME], docker)
+        _run([*load, "image-archive", str(archive), "--name", NAME], docker)
     else:
         _run(["docker", "build", "--tag", image, str(ROOT)], docker)
-        _run([str(found["kind"]), "load", "docker-image", image, "--name", NAME], docker)
-    helm = [str(found["helm"]), f"--kubeconfig={KUBECONFIG}", "upgrade", "--install", OPERATOR]
+        _run([*load, "docker-image", image, "--name", NAME], docker)
+    with tempfile.TemporaryDirectory() as directory:
+        written = _read([sys.executable, str(ROOT / "tests/samples.py"), directory], docker).strip()
+        _run([*load, "image-archive", written, "--name", NAME], docker)
+    helm = [str(found["helm"]), f"--kubeconfig={KUBECONFIG}"]
+    asked = [*helm, "status", OPERATOR, f"--namespace={NAMESPACE}"]
+    first = subprocess.run(asked, capture_output=True, check=False).returncode != 0
     target = [str(ROOT / "charts" / OPERATOR), f"--namespace={NAMESPACE}", "--create-namespace"]
-    _run([*helm, *target, "--wait", "--timeout=3m"], docker)
+    _run([*helm, "upgrade", "--install", OPERATOR, *target, "--timeout=3m"], docker)
+    kubectl = [str(found["kubectl"]), f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}", "rollout"]
+    if not first:  # the image's name is the same, so nobody else would notice that there is a new one
+        _run([*kubectl, "restart", f"deployment/{OPERATOR}"], docker)
+    _run([*kubectl, "status", f"deployment/{OPERATOR}", "--timeout=3m"], docker)
 
 
 def test(arguments: list[str]) -> int:
@@ -136,6 +156,23 @@ def test(arguments: list[str]) -> int:
     environment = {**_docker(start=False), "SCALESETS_KIND": str(KUBECONFIG)}
     command = [sys.executable, "-m", "pytest", *(arguments or [str(ROOT / "tests/kind")])]
     return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
+
+
+def trial() -> int:
+    """Go all the way, from a node image to the tests, and leave nothing running."""
+    try:
+        docker = _docker(start=True)
+    except LocalError as why:
+        _say(f"test-kind: not run here: {why}")
+        return 0
+    try:
+        if not (os.environ.get("KIND_NODE_IMAGE") or _is_own(OWN_NODE, docker) or _is_reached(_REGISTRY)):
+            _timed(node_image)
+        for step in (up, install):
+            _timed(step)
+        return test([])
+    finally:
+        down()
 
 
 def down() -> None:
@@ -147,7 +184,7 @@ def down() -> None:
     )
     if daemon := _our_daemon():
         end([daemon])
-        _remove_groups()
+        _run([str(ROOT / "tools/namespaces.sh"), "--remove", _GROUP], docker)
         (STATE / "docker.json").unlink()
 
 
@@ -190,7 +227,7 @@ def _docker(*, start: bool) -> dict[str, str]:
         raise LocalError(f"no Docker answers, and no cluster was made with `make kind-up`: {advice}")
     if sys.platform != "linux" or os.geteuid() != 0:
         raise LocalError(f"no Docker answers: {advice} (as root on Debian one is installed and started here)")
-    _install_packages("docker.io", program="dockerd")
+    _install_package("docker.io", program="dockerd")
     _start_daemon()
     deadline = time.monotonic() + 30
     while not _answers(own):
@@ -202,7 +239,7 @@ def _docker(*, start: bool) -> dict[str, str]:
 
 
 def _start_daemon() -> None:
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    path = debian.PATH
     if not _may(_CAP_SYS_RESOURCE):
         path = f"{ROOT / 'kind'}:{path}"  # there is a runc that asks for less
     Path("/lib/modules").mkdir(exist_ok=True)  # mounted into nodes; a container's file system has none
@@ -227,17 +264,6 @@ def _our_daemon() -> ProcessIdentity | None:
     return daemon if is_alive(daemon) else None
 
 
-def _remove_groups() -> None:
-    for top in Path("/sys/fs/cgroup").glob(f"**/{_GROUP}"):
-        for path in sorted([top, *(each for each in top.rglob("*") if each.is_dir())], reverse=True):
-            for _ in range(50):
-                try:
-                    path.rmdir()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-
-
 def _may(capability: int) -> bool:
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapBnd"))
     return bool(int(line.split()[1], 16) >> capability & 1)
@@ -256,16 +282,23 @@ def _is_own(image: str, environment: dict[str, str]) -> bool:
     return done.returncode == 0 and "dev.scalesets.node" in done.stdout
 
 
-def _install_packages(package: str, *, program: str = "") -> None:
-    if shutil.which(program or package, path=f"{os.environ['PATH']}:/usr/sbin:/sbin"):
-        return
-    if shutil.which("apt-get") is None or os.geteuid() != 0:
-        raise LocalError(f"{package} is missing: install it")
-    _say(f"installing {package}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "--quiet=2"], env=environment, check=True)
-    install = ["apt-get", "install", "--quiet=2", "--yes", "--no-install-recommends", package]
-    subprocess.run(install, env=environment, check=True, stdout=subprocess.DEVNULL)
+def _install_package(package: str, *, program: str = "") -> None:
+    if not debian.has(program or package) and (why := debian.install([package], _say)):
+        raise LocalError(why)
+
+
+def _is_reached(host: str) -> bool:
+    try:
+        socket.create_connection((host, 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def _timed(step: Callable[[], None]) -> None:
+    started = time.monotonic()
+    step()
+    _say(f"{step.__name__.replace('_', '-')}: done after {time.monotonic() - started:.0f} s")
 
 
 def _run(command: list[str], environment: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # namespaces.sh GROUP COMMAND...: runs the command in namespaces of its own (mounts, processes, cgroups, names), in a
 # cgroup GROUP below the caller's. NETNS names a network namespace to join; without it there is a new one.
-# SIGKILL to this process ends everything in there.
+# SIGKILL to this process ends everything in there; `namespaces.sh --remove GROUP` then takes its cgroups away.
 set -euo pipefail
 
 v2() { [ -e /sys/fs/cgroup/cgroup.controllers ]; }
@@ -35,6 +35,17 @@ join() {
     echo $$ > "$group/cgroup.procs"
   done <<< "$(cat /proc/self/cgroup)"  # read at once: it changes on the way
 }
+
+if [ "$1" = --remove ]; then
+  for attempt in $(seq 50); do  # the kernel takes a moment to let go of what was killed
+    left=$(find /sys/fs/cgroup -depth -type d -path "*/$2*" 2> /dev/null)
+    [ -n "$left" ] || exit 0
+    for group in $left; do rmdir "$group" 2> /dev/null || true; done
+    sleep 0.1
+  done
+  echo "cgroups are left: $left" >&2
+  exit 1
+fi
 
 if [ "$1" != --inside ]; then
   join "$1"

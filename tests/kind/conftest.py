@@ -8,16 +8,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-import yaml
 from scene import Scene, until_empty
 
-import samples
 from apiclient import Api, Refused
 from scalesets.local.binaries import find_binaries
 from scalesets.local.progress import Progress
@@ -26,7 +23,6 @@ from watching import watching
 KUBECONFIG = os.environ.get("SCALESETS_KIND", "")
 """The cluster's kubeconfig; without it nothing here is collected."""
 collect_ignore_glob = [] if KUBECONFIG else ["test_*.py"]
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 class Cluster:
@@ -34,25 +30,20 @@ class Cluster:
 
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
-        self._programs = find_binaries(Progress(print), ("kubectl", "kind", "helm"))
+        self._programs = find_binaries(Progress(print), ("kubectl", "helm"))
 
     def run(self, program: str, *arguments: str) -> str:
-        """Run kubectl, helm or kind and return what it printed."""
-        flags = [] if program == "kind" else [f"--kubeconfig={self.kubeconfig}"]
-        command = [str(self._programs[program]), *flags, *arguments]
+        """Run kubectl or helm and return what it printed."""
+        command = [str(self._programs[program]), f"--kubeconfig={self.kubeconfig}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """Give the cluster, with the sample images on its nodes, those that the examples name among them."""
-    made = Cluster(Path(KUBECONFIG))
-    with tempfile.TemporaryDirectory() as directory:
-        archive = samples.build(Path(directory), Progress(print), {**samples.references(), **of_examples()})
-        made.run("kind", "load", "image-archive", str(archive), "--name=scalesets")
-    yield made
+def cluster() -> Cluster:
+    """Give the cluster; `make kind-install` has put the sample images on its nodes."""
+    return Cluster(Path(KUBECONFIG))
 
 
 @pytest.fixture
@@ -68,27 +59,3 @@ async def scene(cluster: Cluster, request: pytest.FixtureRequest) -> AsyncIterat
             with suppress(Refused):
                 await api.delete("Namespace", "", namespace)
             await until_empty(api, namespace, within=120)
-
-
-def of_examples() -> dict[str, dict[str, str]]:
-    """The images that the examples name or tell to publish, each listening where its probes ask."""
-    found: dict[str, dict[str, str]] = {}
-    for path in EXAMPLES.rglob("*.yaml"):
-        for document in filter(None, yaml.safe_load_all(path.read_text())):
-            variables = {"PORT": port} if (port := _probed(document.get("spec", {}).get("container", {}))) else {}
-            for each in document.get("spec", {}).get("versions", ()):
-                found[each["image"]] = {"VERSION": each["version"], **variables}
-    for image in re.findall(r'"image": "([^"]+)"', (EXAMPLES / "README.md").read_text()):
-        repository, _, tag = image.partition(":")
-        number, _, word = tag.partition("-")
-        like = next(variables for name, variables in found.items() if name.startswith(f"{repository}:"))
-        found[image] = {**like, "VERSION": number, **({"FAULT": samples.FAULTS[word]} if word else {})}
-    return found
-
-
-def _probed(container: dict[str, dict[str, dict[str, int]]]) -> str:
-    for probe in ("startupProbe", "readinessProbe"):
-        for how in ("httpGet", "tcpSocket"):
-            if port := container.get(probe, {}).get(how, {}).get("port"):
-                return str(port)
-    return ""

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from scene import Scene, batches, code, progress
 
-from conftest import EXAMPLES, Cluster
+from conftest import Cluster
+from samples import EXAMPLES
 
 
 def published(image: str) -> tuple[str, str]:

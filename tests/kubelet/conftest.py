@@ -1,6 +1,6 @@
 """A control plane with two real kubelets, and a namespace to play in, with the referee beside it.
 
-Only inside the sandbox that `make test-kubelet` makes (sandbox.py): elsewhere nothing here is collected.
+Only inside the namespaces that `make test-kubelet` makes (tools/kubelets.py): elsewhere nothing here is collected.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,14 +19,14 @@ from operators import Operator, Operators
 from scene import until_empty
 from stage import Stage
 
+import samples
 from apiclient import Api, Refused
 from scalesets.local.binaries import find_binaries
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.progress import Progress
 from watching import watching
 
-SAMPLES = os.environ.get("SCALESETS_KUBELET_SAMPLES", "")
-collect_ignore_glob = [] if SAMPLES else ["test_*.py"]
+collect_ignore_glob = [] if os.environ.get("SCALESETS_KUBELETS") else ["test_*.py"]
 
 ZONES = {"alpha": "1", "beta": "2"}
 """The nodes, with their zones."""
@@ -77,8 +76,9 @@ def nodes(control_plane: ControlPlane) -> Iterator[dict[str, Node]]:
     """Two nodes that are Ready, by name."""
     programs = find_binaries(Progress(print), ("kubelet",))["kubelet"].parent
     directory = temporary_directory()
+    archive = samples.build(directory, Progress(print))
     made = {
-        name: Node(name, number, zone=zone, directory=directory, programs=programs, samples=Path(SAMPLES))
+        name: Node(name, number, zone=zone, directory=directory, programs=programs, samples=archive)
         for number, (name, zone) in enumerate(ZONES.items(), start=1)
     }
     try:

@@ -1,6 +1,6 @@
 """Nodes with real kubelets: each in namespaces of its own, beside a control plane that they reach over a bridge.
 
-All of it happens inside the namespaces that sandbox.py made, so that nothing of the machine's own network, mounts or
+All of it happens inside the namespaces that tools/kubelets.py made, so that nothing of the machine's own network, mounts or
 cgroups is touched, and nothing outlives the tests.
 """
 
@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kubelet_paths import CNI_PLUGINS, NAMESPACES, NODE
-
 from samples import PAUSE
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.kubeconfig import write_kubeconfig
 from scalesets.local.processes import spawn
 
+NAMESPACES = Path(__file__).parents[2] / "tools" / "namespaces.sh"
+NODE = Path(__file__).with_name("node.sh")
+CNI_PLUGINS = "/usr/lib/cni" if Path("/usr/lib/cni/bridge").exists() else "/opt/cni/bin"
 OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 HOST = "10.200.0.1"
