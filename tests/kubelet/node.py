@@ -1,7 +1,7 @@
 """Nodes with real kubelets: each in namespaces of its own, beside a control plane that they reach over a bridge.
 
-All of it happens inside the namespaces that tools/kubelets.py made, so that nothing of the machine's own network, mounts or
-cgroups is touched, and nothing outlives the tests.
+All of it happens inside the namespaces that tools/kubelets.py made, so that nothing of the machine's own network,
+mounts or cgroups is touched, and nothing outlives the tests.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from scalesets.local.api import ApiError
 from scalesets.local.binaries import find_binaries
 from scalesets.local.controlplane import ControlPlane, free_ports, stop_in
 from scalesets.local.errors import LocalError
+from scalesets.local.kubeconfig import write_kubeconfig
 from scalesets.local.layout import Layout
 from scalesets.local.processes import ProcessIdentity, is_alive
 from scalesets.local.progress import Progress
@@ -90,6 +91,26 @@ def test_two_at_once_dont_disturb_each_other_and_nothing_is_left(
     assert sorted(path.name for path in (tmp_path / "second").iterdir()) == ["logs", "scalesets-local.lock"]
     with control_plane.api() as api, pytest.raises(ApiError, match="only-here"):
         api.get("/api/v1/namespaces/only-here")
+
+
+def test_a_real_node_is_itself_and_no_other(binaries: dict[str, Path], tmp_path: Path) -> None:
+    """127.0.0.2 is loopback as well, and not what the API server listens on without kubelets."""
+    with bare(tmp_path, binaries, address="127.0.0.2", kubelets=("alpha",)) as running:
+        node = tmp_path / "alpha.kubeconfig"
+        write_kubeconfig(
+            node,
+            server=f"https://127.0.0.2:{running.ports.apiserver}",
+            authority=running.layout.pki.authority,
+            user="system:node:alpha",
+            client=running.layout.pki.node("alpha"),
+        )
+        as_node = f"--kubeconfig={node}"
+        assert "system:nodes" in running.kubectl(as_node, "auth", "whoami")
+        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "alpha"}}
+        assert "created" in running.kubectl(as_node, "create", "-f", "-", stdin=json.dumps(body))
+        body["metadata"] = {"name": "beta"}
+        with pytest.raises(LocalError, match='node "alpha" is not allowed to modify node "beta"'):
+            running.kubectl(as_node, "create", "-f", "-", stdin=json.dumps(body))
 
 
 def test_a_directory_with_other_things_in_it_is_left_alone(binaries: dict[str, Path], tmp_path: Path) -> None:
