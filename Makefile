@@ -18,7 +18,7 @@ FIND_PYTHON = python=; for each in $(PYTHONS); do \
 	exit 1; fi
 
 # The layers of tests, quickest first; a mistake shows in the layer that owns it. A folder that isn't named here runs last.
-LAYERS := $(addprefix tests/,tools engine api examples local kube cli chart cluster)
+LAYERS := $(addprefix tests/,tools engine api examples local image kube cli chart cluster)
 # A process for each core, each with a control plane of its own; files stay whole and in this order.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 # These run nowhere but on kubelets of their own.
@@ -47,6 +47,12 @@ test: $(READY)  ## Run all tests, layer by layer, the real API server included; 
 .PHONY: test-kubelet
 test-kubelet: $(READY)  ## Run the operator on two nodes with real kubelets; as root on Linux, elsewhere it says why not
 	@$(BIN)/python -m tools.kubelets $(ARGS)
+
+# With root on Debian 12; debootstrap stands in for the base image that no registry serves.
+.PHONY: test-image
+test-image: export SCALESETS_TEST_IMAGE = 1
+test-image: $(READY)  ## Build the image, run it as nobody on a read-only root, compare it with what the Dockerfile makes
+	$(BIN)/pytest tests/image $(ARGS)
 
 .PHONY: lint
 lint: $(READY)  ## Check style, types, directions of imports, generated files and hygiene

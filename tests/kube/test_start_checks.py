@@ -189,8 +189,13 @@ class TestRights:
         assert findings.warnings[1].endswith(": ConfigMaps that sets name are not checked before upgrades")
 
     async def test_of_very_many_some_are_named(self) -> None:
-        findings = await examined(a_cluster(may=lambda _: False))
+        findings = await examined(a_cluster(may=lambda _: False), namespaces=("a", "b", "c"))
         assert any("; and " in problem and " more." in problem for problem in findings.problems)
+
+    async def test_resources_with_the_same_verbs_are_named_together(self) -> None:
+        findings = await examined(a_cluster(may=lambda a: a["resource"] not in ("pods", "persistentvolumeclaims")))
+        named = "create, delete, get, list, patch, watch persistentvolumeclaims, pods in all namespaces"
+        assert f"is not allowed to {named}. Bind" in findings.problems[0]
 
     async def test_a_server_that_will_not_say_is_taken_to_grant(self) -> None:
         async def answer(_: web.Request) -> web.Response:

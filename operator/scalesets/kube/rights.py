@@ -45,6 +45,12 @@ class Right:
         return self.resource not in DOES_WITHOUT
 
     @property
+    def resource_name(self) -> str:
+        """With its group, as kubectl names it: ``scalesets.scalesets.dev/status``."""
+        plain, slash, subresource = self.resource.partition("/")
+        return f"{plain}.{self.group}{slash}{subresource}" if self.group else self.resource
+
+    @property
     def attributes(self) -> dict[str, str]:
         """As a SelfSubjectAccessReview asks for it."""
         resource, _, subresource = self.resource.partition("/")
@@ -107,19 +113,16 @@ async def user(cluster: Cluster) -> str:
 
 def in_words(lacking: Iterable[Right]) -> str:
     """``create, patch pods in all namespaces; get leases in scaleset-system``."""
-    grouped: dict[tuple[str, str, str], list[str]] = {}
+    verbs: dict[tuple[str, str], dict[str, None]] = {}
     for right in lacking:
-        grouped.setdefault((right.namespace, right.group, right.resource), []).append(right.verb)
-    phrases = [_phrase(*key, verbs) for key, verbs in grouped.items()]
+        verbs.setdefault((right.namespace, right.resource_name), {})[right.verb] = None
+    resources: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (namespace, resource), its_verbs in verbs.items():
+        where = f" in {namespace}" if namespace else ("" if resource in _CLUSTERS_OWN else " in all namespaces")
+        resources.setdefault((where, tuple(its_verbs)), []).append(resource)
+    phrases = [f"{', '.join(which)} {', '.join(named)}{where}" for (where, which), named in resources.items()]
     more = len(phrases) - MOST_NAMED
     return "; ".join(phrases[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _phrase(namespace: str, group: str, resource: str, verbs: list[str]) -> str:
-    plain, slash, subresource = resource.partition("/")
-    what = f"{plain}.{group}{slash}{subresource}" if group else resource
-    where = f" in {namespace}" if namespace else ("" if resource in _CLUSTERS_OWN else " in all namespaces")
-    return f"{', '.join(dict.fromkeys(verbs))} {what}{where}"
-
-
-_CLUSTERS_OWN = ("nodes", "namespaces", "customresourcedefinitions")
+_CLUSTERS_OWN = ("nodes", "namespaces", "customresourcedefinitions.apiextensions.k8s.io")
