@@ -84,7 +84,10 @@ class Node:
         _ip("route", "add", f"{pods}.0/24", "via", self.address)
 
     def start(self) -> None:
-        """Switch it on."""
+        """Switch it on, or let its kubelet start again; does nothing when all of it runs."""
+        (self.directory / "stopped").unlink(missing_ok=True)
+        if self._process is not None:
+            return
         labels = {"topology.kubernetes.io/zone": self._zone}
         environment = {
             **os.environ,
@@ -98,34 +101,24 @@ class Node:
         command = [str(NAMESPACES), self.name, str(NODE), str(self.directory)]
         self._process = spawn(command, log=self.directory / "node.log", bound=True, environment=environment)
 
-    def power_off(self) -> None:
-        """As if its plug was pulled: kubelet and containers are gone at once, nobody says good-bye."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def stop_kubelet(self) -> None:
-        """The kubelet ends, as it does when it crashes and nothing starts it again; containers run on."""
+    def lose(self, what: str) -> None:
+        """Lose its power: kubelet and containers are gone at once. Or its kubelet only: containers run on."""
+        if what == "power":
+            self._power_off()
+            return
         (self.directory / "stopped").touch()
         for pid in self._descendants("kubelet"):
             os.kill(pid, signal.SIGKILL)
 
-    def start_kubelet(self) -> None:
-        """Let the kubelet start again."""
-        (self.directory / "stopped").unlink(missing_ok=True)
-
     def restore(self, control_plane: ControlPlane) -> None:
         """Make it usable again, whatever a test did to it."""
-        self.start_kubelet()
-        if self._process is None:
-            self.start()
+        self.start()
         control_plane.kubectl("uncordon", self.name)
         control_plane.kubectl("taint", "node", self.name, f"{OUT_OF_SERVICE}-", check=False)
 
     def remove(self) -> None:
         """Switch it off and forget its disk."""
-        self.power_off()
+        self._power_off()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def logs(self, *, lines: int = 20) -> list[tuple[str, str]]:
@@ -134,6 +127,12 @@ class Node:
         return [
             (f"{self.name}: {p.name}", "\n".join(p.read_text(errors="replace").splitlines()[-lines:])) for p in paths
         ]
+
+    def _power_off(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def _descendants(self, command: str) -> list[int]:
         assert self._process is not None

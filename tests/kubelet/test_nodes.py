@@ -11,7 +11,7 @@ from node import OUT_OF_SERVICE
 from scene import batches, code, is_ready, progress
 from stage import Stage, a_real_set
 
-ANY_SICK = {"maxUnhealthyInstancePercent": 100}
+ANY_SICK = {"maxUnhealthyInstancePercent": 100, "maxUnhealthyUpgradedInstancePercent": 100}
 OWN_POLICY = {"useRollingUpgradePolicy": True}
 SPREAD = {
     "topologySpreadConstraints": [
@@ -57,17 +57,18 @@ async def test_a_node_is_drained_in_mid_batch(stage: Stage) -> None:
 
 
 @pytest.mark.requirement("O12")
-async def test_a_node_is_lost_in_mid_batch(stage: Stage) -> None:
+@pytest.mark.parametrize("what", ["power", "kubelet"])
+async def test_a_node_is_lost_in_mid_batch(stage: Stage, what: str) -> None:
     """Nobody knows whether its pods still run, so nothing is forced; it is as before once the node is back."""
-    policy = {**ANY_SICK, "healthTimeout": "PT8S", "provisioningTimeout": "PT6S"}
+    policy = {"maxUnhealthyInstancePercent": 100, "healthTimeout": "PT8S", "provisioningTimeout": "PT6S"}
     web = a_real_set(replicas=4, rolling=policy, os_upgrades=OWN_POLICY, pod=SPREAD)
     await stage.create(an_image("ubuntu", "1.0.0"), web)
     await stage.until_ready(within=60)
     await stage.publish("ubuntu", "1.1.0", "slow")
     await stage.until_batch(1)
     await stage.until(lambda: starting(stage.pods().get(0)), what="the new web-0 to be on a node")
-    lost = stage.node_of(0)
-    stage.nodes[lost].power_off()
+    lost, before = stage.node_of(0), stage.containers()
+    stage.nodes[lost].lose(what)
 
     upgrade = await stage.until_ended(within=120)
     assert code(upgrade) == "Faulted"
@@ -78,6 +79,8 @@ async def test_a_node_is_lost_in_mid_batch(stage: Stage) -> None:
     stage.nodes[lost].start()
     await stage.until_on("1.0.0", within=90)
     assert stage.pods()[0]["metadata"]["uid"] != stuck[0]
+    if what == "kubelet":  # what ran there never ceased to
+        assert {o: c for o, c in stage.containers().items() if o != 0} == {o: c for o, c in before.items() if o != 0}
 
 
 @pytest.mark.requirement("O12")
@@ -93,7 +96,7 @@ async def test_a_lost_node_is_given_up(stage: Stage) -> None:
     await stage.until_ready(within=60)
     lost = stage.node_of(0)
     former = on(stage, lost)
-    stage.nodes[lost].power_off()
+    stage.nodes[lost].lose("power")
 
     await stage.until(lambda: leaving(stage, lost) == former, within=60, what="its pods to be marked for deletion")
     await asyncio.sleep(4)  # longer than their grace period of 2 s
