@@ -462,3 +462,27 @@ def test_opting_in_to_what_is_due_already_is_not_held_up_by_its_own_labels() -> 
     assert status.code is Code.COMPLETED
     assert not any(found.failed for found in status.batches)
     assert set(installed(world).values()) == {"1.1.0"}
+
+
+@pytest.mark.requirement("E3")
+def test_an_image_that_is_not_known_is_asked_for_with_back_off() -> None:
+    world = a_set(MONITOR, replicas=5, unknown_images={"monitor:1.2.0"})
+    world.publish_extension("acme/monitor", "1.2.0").run(MINUTE * 3)
+    assert 1 < world.patches_in_vain < 10, "after 1 s, 2 s, 4 s, … up to a minute"
+    assert world.condition("ImageNotFound").message == "no image is known"
+    world.unknown_images.clear()
+    world.run()
+    assert set(installed(world).values()) == {"1.2.0"}
+
+
+@pytest.mark.requirement("O15", "E1")
+def test_a_users_start_of_an_extension_is_refused_by_name_while_a_secret_is_missing() -> None:
+    world = a_set(
+        replace(MONITOR, enable_automatic_upgrade=False), replicas=5, missing_secrets="Secret keys is missing"
+    )
+    world.publish_extension("acme/monitor", "1.2.0")
+    world.start_upgrade("mine", EXTENSION)
+    world.run(MINUTE)
+    refused = status_of(world, "mine")
+    assert (refused.code, refused.error_code) == (Code.FAULTED, "ExternalResourceMissing")
+    assert refused.error == "Secret keys is missing" and not world.patches

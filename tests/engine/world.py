@@ -152,6 +152,9 @@ class World:
     failing: set[str] = field(default_factory=set)  # those whose containers don't even start
     refused: set[str] = field(default_factory=set)  # models that the server refuses
     missing_secrets: str = ""
+    unknown_images: set[str] = field(default_factory=set)  # of extensions: NAME:VERSION
+    patches_in_vain: int = 0
+    missing_for: set[str] = field(default_factory=set)  # the models that name them; empty: all
     quota_full: bool = False
     protected: set[int] = field(default_factory=set)
     claims: dict[int, str] = field(default_factory=dict)  # the data disks: their UIDs
@@ -225,10 +228,12 @@ class World:
         """Edit the set's model."""
         self.model = replace(self.model, name=name, content=content or f"c-{name}", **fields)  # type: ignore[arg-type]
         self.generation += 1
+        self.troubles.try_anew(self.now)
 
     def start_upgrade(self, name: str, kind: UpgradeType = UpgradeType.OS_IMAGE, *instances: str) -> None:
         """A user creates a RollingUpgrade."""
         self.upgrades[name] = Upgrade(name, f"uid-{name}", self.now, kind, StartedBy.USER, instances=instances)
+        self.troubles.try_anew(self.now)
 
     def upgrade_extensions(self, name: str, *extensions: str) -> None:
         """A user starts an Extension upgrade."""
@@ -590,11 +595,11 @@ class World:
                 del self.upgrades[name]
             case d.DryRun(ordinal, release):
                 return self._dry_run(ordinal, release)
-            case d.Preflight():
-                if self.missing_secrets:
-                    self.troubles.note(TroubleKind.PREFLIGHT, self.missing_secrets, self.now)
+            case d.Preflight(model):
+                if self.missing_secrets and (not self.missing_for or model in self.missing_for):
+                    self.troubles.note(TroubleKind.PREFLIGHT, self.missing_secrets, self.now, model=model)
                     return False
-                self.troubles.clear(TroubleKind.PREFLIGHT)
+                self.troubles.clear(TroubleKind.PREFLIGHT, model=model)
                 return True
         self.writes += 1
         return True
@@ -643,7 +648,10 @@ class World:
                 self._learn(ordinal, uid)
             case d.PatchExtension(ordinal, uid):
                 pod = self.pods.get(ordinal)
-                if pod is not None and pod.uid == uid:
+                if f"{action.name}:{action.version}" in self.unknown_images:
+                    self.patches_in_vain += 1
+                    self.troubles.note(TroubleKind.IMAGE_MISSING, "no image is known", self.now, ordinal=ordinal)
+                elif pod is not None and pod.uid == uid:
                     self._patch(pod, action)
                     self.patches.append((self.now, ordinal, action.name, action.version))
                 self._learn(ordinal, uid)

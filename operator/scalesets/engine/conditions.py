@@ -90,6 +90,9 @@ def _work_left(
         return None
     at_work = upgrade is not None and upgrade.type is UpgradeType.MODEL
     behind = census.where(lambda release: not releases.is_on_model(view, release, model))
+    found = eligibility.has_current_resources(view, now) if behind and not at_work else None
+    if found is not None:
+        return found.reason, found.message
     if at_work or any(o not in members and scopes.may_touch(view, census, o, platform_os=False) for o in behind):
         return "ModelUpgrade", f"instances are being brought to model {model.name}"
     return None

@@ -36,16 +36,18 @@ def is_whole(release: Release, model: Model) -> bool:
     return bool(release.image_version) and len(release.extensions) == len(model.extensions)
 
 
-def for_new_instance(view: SetView, now: datetime) -> Release | None:
+def for_new_instance(view: SetView, now: datetime, *, target_failed: bool = False) -> Release | None:
     """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't
-    failed here. None when an image or extension has no such version.
+    failed here. ``target_failed``: the running upgrade's has, as good as. None when an image or extension has no such
+    version.
     """
     model = view.model
     if model is None:
         return None
-    version = _target_of_running_upgrade(view, model, now) or allowed_version(
-        view, model, now, avoid=view.status.faulted_os_versions
-    )
+    target, avoid = _target_of_running_upgrade(view, model, now), view.status.faulted_os_versions
+    if target_failed:
+        avoid, target = (*avoid, *filter(None, [target])), None
+    version = target or allowed_version(view, model, now, avoid=avoid)
     release = Release(version or "", model.name, extension_versions(view, model, now))
     return release if is_whole(release, model) else None
 

@@ -41,9 +41,8 @@ def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Upg
     if upgrade.type is UpgradeType.EXTENSION:
         return _begin_extensions(view, upgrade, blank, census, now)
     needs = eligibility.MANUAL_START if upgrade.type is UpgradeType.OS_IMAGE else (eligibility.has_model,)
-    for check in needs:
-        if found := check(view, now):
-            return _refuse(blank, upgrade, now, found.reason, found.message)
+    if found := _unmet(view, upgrade, needs, now):
+        return _refuse(blank, upgrade, now, found.reason, found.message)
     model = view.model
     assert model is not None  # has_model saw to it
     named, unknown = _named(view, upgrade)
@@ -223,11 +222,10 @@ def _begin_extensions(
     if view.availability_set:
         message = f"{view.name} is upgraded with its availability set: name {view.availability_set} instead"
         return _refuse(blank, upgrade, now, reasons.IN_AVAILABILITY_SET, message)
-    model = view.model
-    if model is None:
-        found = eligibility.has_model(view, now)
-        assert found is not None
+    if found := _unmet(view, upgrade, (eligibility.has_model,), now):
         return _refuse(blank, upgrade, now, found.reason, found.message)
+    model = view.model
+    assert model is not None  # has_model saw to it
     known = [e.name for e in model.extensions]
     if unknown := [name for name in upgrade.extensions if name not in known]:
         message = f"spec.extensions: {', '.join(unknown)} not in the set's extensions ({', '.join(known) or 'none'})"
@@ -250,6 +248,17 @@ def may_patch(view: SetView, census: Census, ordinal: int, *, automatic: bool) -
         return False
     on_model = view.model is None or census.releases[ordinal].model == view.model.name
     return on_model or not automatic or view.mode is not UpgradeMode.MANUAL
+
+
+def _unmet(
+    view: SetView, upgrade: Upgrade, needs: Iterable[eligibility.Check], now: datetime
+) -> eligibility.Missing | None:
+    """What the upgrade needs and the set doesn't have. The platform makes none while a Secret is missing (start.py); a
+    user's ends at once, as one that is refused for unhealthy instances.
+    """
+    user = upgrade.started_by is StartedBy.USER
+    chain = (*needs, eligibility.has_current_resources) if user else tuple(needs)
+    return next((found for check in chain if (found := check(view, now)) is not None), None)
 
 
 def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals | None, list[str]]:

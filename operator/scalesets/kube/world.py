@@ -61,6 +61,7 @@ class Urgency(Enum):
     LATER = "later"  # it only shows in counts, or starts a clock
     SOON = "soon"  # together with what else comes in while the set settles
     AT_ONCE = "at once"
+    AFRESH = "afresh"  # somebody may have mended what failed so far
 
 
 Wake = Callable[[Work, Urgency], None]
@@ -90,6 +91,7 @@ class World:
     def __init__(self, settings: Settings, wake: Wake, *, now: Now = utc_now) -> None:
         self._settings = settings
         self._wake = wake
+        self._now = now
         self.fresh_since: Callable[[], datetime | None] = lambda: LONG_AGO
         """Since when the pods are watched without a break; whoever watches them says so."""
         self.pods = Pods(self._wake_for_pod, now=now)
@@ -190,6 +192,7 @@ class World:
         if is_group(scale_set):
             return self._see_group(key, scale_set, memory, now)
         group, update_domain, troubles = self._see_place(scale_set, now)
+        self.pods.scaled_to(uid, scale_set["spec"].get("replicas", 1))
         return Seen(
             scale_set=scale_set,
             instances=self.pods.instances(uid),
@@ -269,6 +272,15 @@ class World:
         if machine is not None and (group := self.group_of(machine)) is not None:
             self._wake(Work(Topic.SCALE_SET, *group), urgency)
 
+    def _wake_afresh(self, key: Key) -> None:
+        """People changed the set, or what it names: what failed so far is tried again without waiting."""
+        owner = self.owner(key)
+        memory = self._memories.get(owner["metadata"]["uid"]) if owner is not None else None
+        if memory is not None:
+            memory.troubles.try_anew(self._now())
+            memory.retries.clear()
+        self._wake_set(key, Urgency.AFRESH)
+
     def _wake_members(self, group: Key) -> None:
         for name in self.members(group):
             self._wake(Work(Topic.SCALE_SET, group[0], MACHINE + name), Urgency.SOON)
@@ -310,7 +322,10 @@ class World:
             uid = before["metadata"]["uid"]
             self._memories.pop(uid, None)
             self.pods.forget(uid)
-        self._wake_set(key)
+        if _is_edited(before, after):
+            self._wake_afresh(key)
+        else:
+            self._wake_set(key)
         if (locations := self.locations()) != self._locations:
             self._locations = locations
             for topic, store in ((Topic.IMAGE, self.images), (Topic.EXTENSION, self.extensions)):
@@ -327,7 +342,10 @@ class World:
                 self._upgrades_of.setdefault(of_set, {})[key[1]] = after
             elif after is None or upgrades.owner_of(after) != name:
                 self._upgrades_of.get(of_set, {}).pop(key[1], None)
-            self._wake_set(of_set)
+            if _is_edited(before, after):
+                self._wake_afresh(of_set)
+            else:
+                self._wake_set(of_set)
             if name.startswith(GROUP_OF):
                 self._wake_members(of_set)
         if after is None:
@@ -374,7 +392,7 @@ class World:
         everywhere = key[0] == self._settings.catalog_namespace
         for set_key in self.owners():
             if everywhere or set_key[0] == key[0]:
-                self._wake_set(set_key)
+                self._wake_afresh(set_key)
 
 
 def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
@@ -388,6 +406,13 @@ def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
         changed(key, before, after)
 
     return tell
+
+
+def _is_edited(before: Raw | None, after: Raw | None) -> bool:
+    """Whether somebody made the object, or wants something else of it; statuses don't count."""
+    if before is None or after is None:
+        return after is not None
+    return bool(before["metadata"].get("generation") != after["metadata"].get("generation"))
 
 
 def _oldest_first(objects: Iterable[Raw]) -> tuple[Raw, ...]:

@@ -270,11 +270,11 @@ class _Run:
             report.problems.extend(p for p in found.problems if p not in report.problems)
             report.unchecked.extend(p for p in found.unchecked if p not in report.unchecked)
         if report.problems:
-            troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now())
+            troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now(), model=write.model)
             return Result.TROUBLE
         if report.unchecked:
             self._recorder.tell(self._set, Event("ExternalResourcesNotChecked", "; ".join(report.unchecked)))
-        troubles.clear(TroubleKind.PREFLIGHT)
+        troubles.clear(TroubleKind.PREFLIGHT, model=write.model)
         return Result.SAME
 
     def _stored(self, raw: dict[str, Any]) -> None:
