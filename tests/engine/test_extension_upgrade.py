@@ -373,6 +373,24 @@ def test_an_instance_that_does_not_take_the_patch_is_not_waited_for_twice() -> N
     assert not status.batches[0].roll_back_failed
 
 
+@pytest.mark.requirement("E3", "O21")
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_way_back_whose_container_can_not_be_made_either_is_left_failed(renewed: bool) -> None:
+    """The Secret that its container needs is gone: the container of before has ended, its id is all that is shown."""
+    world = a_set(MONITOR, replicas=5, unmade={"monitor:1.1.0", "monitor:1.0.0"})
+    world.publish_extension("acme/monitor", "1.1.0").run(until=batch(1))
+    world.pods[0].fails_to_start = True
+    world.run(until=lambda w: any(u.status and u.status.code is Code.ROLLING_BACK for u in w.upgrades.values()))
+    if renewed:
+        world.unmade.clear()
+        world.pods[0].fails_to_start = False
+    world.run(MINUTE * 9)
+    status = status_of(world)
+    assert (status.code, status.batches[0].rolled_back) == (Code.FAULTED, {0})
+    assert status.batches[0].roll_back_failed == (set() if renewed else {0})
+    assert ("web-0 ImagePullBackOff" in status.roll_back_error) is not renewed
+
+
 @pytest.mark.requirement("E4", "O21")
 def test_why_it_failed_last_time_is_kept_when_the_instances_are_well_again() -> None:
     world = a_set(MONITOR, replicas=5)

@@ -63,6 +63,7 @@ class Container:
     before: str = ""
     former: Container | None = None
     restarts: int = 0
+    unmade: bool = False  # the kubelet ended the former one and can't make this one: it shows the former's id
 
     def shown(self, now: datetime) -> Container:
         """The container that the pod's status has now."""
@@ -70,7 +71,7 @@ class Container:
 
     def is_ready(self, now: datetime) -> bool:
         """Whether it is shown ready."""
-        return not self.bad or now < self.true_from
+        return not self.unmade and (not self.bad or now < self.true_from)
 
     def changes(self) -> Iterator[datetime]:
         """When it is shown otherwise."""
@@ -104,7 +105,8 @@ class Pod:
         """Its last transition to Ready."""
         if self.ready_at is None or not self.is_ready(now):
             return None
-        healed = [c.from_ for c in self.containers.values() if c.from_ <= now and c.former and c.former.bad]
+        former = [(c.from_, c.former) for c in self.containers.values() if c.from_ <= now and c.former]
+        healed = [since for since, before in former if before.bad or before.unmade]
         return max([self.ready_at, *healed])
 
 
@@ -154,6 +156,7 @@ class World:
     missing_secrets: str = ""
     unknown_images: set[str] = field(default_factory=set)  # of extensions: NAME:VERSION
     patches_in_vain: int = 0
+    unmade: set[str] = field(default_factory=set)  # NAME:VERSION whose containers can't be made
     missing_for: set[str] = field(default_factory=set)  # the models that name them; empty: all
     quota_full: bool = False
     protected: set[int] = field(default_factory=set)
@@ -414,6 +417,8 @@ class World:
             there = started <= self.now
             return Sidecar(name, self._first_id(pod, name) if there else "", there, started if there else None, there)
         shown = latest.shown(self.now)
+        if shown.unmade:
+            return Sidecar(name, shown.id, before=latest.before)
         started, changed = shown.from_, shown.from_ if shown is latest else None
         if shown.bad and self.now >= shown.true_from:  # its start-up probe fails, and it is started again and again
             started += self.probe_budget * ((self.now - shown.from_) // self.probe_budget)
@@ -430,14 +435,16 @@ class World:
         extensions = tuple((n, action.version if n == action.name else v) for n, v in pod.release.extensions)
         pod.release = replace(pod.release, extensions=extensions)
         from_ = self.now + self.notice
+        unmade = f"{action.name}:{action.version}" in self.unmade
         pod.containers[action.name] = Container(
-            f"{pod.uid}/{action.name}/{next(self._ids)}",
+            former.id if unmade else f"{pod.uid}/{action.name}/{next(self._ids)}",
             f"{action.name}:{action.version}" in self.bad,
             from_,
             from_ + self.pretence,
             action.before,
             replace(former, former=None),
-            former.restarts + 1,
+            former.restarts + (not unmade),
+            unmade,
         )
 
     # -- time ------------------------------------------------------------------------------------------------------

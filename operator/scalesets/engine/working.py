@@ -165,7 +165,7 @@ def _patch(
     view: SetView, batch: Batch, instance: Instance, wanted: Release, now: datetime
 ) -> PatchExtension | datetime | None:
     """Upgrade or put back the batch's extension in place. The container that it has now is the one to wait for the end
-    of, unless the one before never gave way: then nothing will change.
+    of, unless the one before never gave way and runs on: then nothing will change.
     """
     name = batch.extension
     version = dict(wanted.extensions).get(name, "")
@@ -175,7 +175,8 @@ def _patch(
         return held
     sidecar = instance.sidecar(name)
     current = sidecar.container_id or NO_CONTAINER
-    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before
+    runs = sidecar.started_at is not None
+    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before and runs
     return PatchExtension(instance.ordinal, instance.uid, name, version, before="" if unmoved else current)
 
 
