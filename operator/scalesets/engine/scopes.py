@@ -54,7 +54,7 @@ def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Upg
     automatic = is_platform_os(upgrade)
     scope = frozenset(o for o in wanted if may_touch(view, census, o, platform_os=automatic))
     touched = {id(release): release for o in scope if (release := census.releases[o])}.values()
-    if lacking := _lacking(view, upgrade, target, model, touched):
+    if lacking := _lacking(view, upgrade, target, model, touched, now):
         return _refuse(blank, upgrade, now, *lacking)
     if upgrade.type is UpgradeType.MODEL:
         target = _without_unused_version(view, upgrade, target, touched)
@@ -271,7 +271,7 @@ def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals | None, list[str]]
 
 
 def _lacking(
-    view: SetView, upgrade: Upgrade, target: Target, model: Model, kinds: Collection[Release]
+    view: SetView, upgrade: Upgrade, target: Target, model: Model, kinds: Collection[Release], now: datetime
 ) -> tuple[str, str] | None:
     """What the target has no version for although an instance needs it: code and words."""
     after = [releases.for_member(view, upgrade, target, release) for release in kinds]
@@ -280,7 +280,8 @@ def _lacking(
         return "ImageNotFound", f"{version} of {model.image} may be used"
     installed = [dict(release.extensions) for release in after]
     names = [e.name for e in model.extensions if not all(e.name in found for found in installed)]
-    return ("ExtensionNotFound", f"no version can be installed of {', '.join(names)}") if names else None
+    why = releases.why_not_installable(view, model, now, names)
+    return ("ExtensionNotFound", why) if names else None
 
 
 def _without_unused_version(view: SetView, upgrade: Upgrade, target: Target, kinds: Collection[Release]) -> Target:

@@ -174,6 +174,7 @@ class Catalogue:
     versions: tuple[CatalogueVersion, ...] = ()
     platform: bool = False  # source: Platform
     supports_automatic_upgrade: bool = False  # of an Extension
+    os_type: str = ""  # Linux or Windows; empty: whatever is wanted
 
     def find(self, version: str) -> CatalogueVersion | None:
         """The version with exactly this text, whether it may be used or not."""
