@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from scalesets.engine.decision import Event
 from scalesets.engine.view import Instance, TroubleKind
 from scalesets.kube import catalogues, preflight
 from scalesets.kube.client import Cluster, Outcome, Refusal
@@ -19,6 +20,7 @@ from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import CONFIG_MAPS, SECRETS
 from scalesets.kube.preflight import Report
+from scalesets.kube.recorder import Recorder
 from scalesets.kube.settings import Settings
 
 STUCK_AFTER = timedelta(seconds=10)
@@ -30,12 +32,13 @@ LOOK_EVERY = 60.0
 class Credentials:
     """Looks for one set after the other."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, recorder: Recorder) -> None:
         self._cluster = cluster
         self._settings = settings
+        self._recorder = recorder
 
     async def look(self, context: Context, model: str) -> Report:
-        """What is wrong with what the model names; a problem is trouble of that model from now on."""
+        """What is wrong with what the model names: trouble of that model from now on. An event tells what can't be seen."""
 
         async def get(kind: str, namespace: str, name: str) -> dict[str, Any] | None:
             return await read_reference(self._cluster, kind, namespace, name)
@@ -58,6 +61,9 @@ class Credentials:
             troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now(), model=model)
         else:
             troubles.clear(TroubleKind.PREFLIGHT, model=model)
+            if report.unchecked:
+                words = "; ".join(report.unchecked)
+                self._recorder.tell(context.scale_set, Event("ExternalResourcesNotChecked", words))
         return report
 
     async def follow(self, context: Context) -> tuple[bool, float | None]:

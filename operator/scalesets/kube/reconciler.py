@@ -68,7 +68,7 @@ class Reconciler:
         self._groundwork = Groundwork(cluster, world)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._writer = Writer(cluster, world, settings, recorder)
-        self._credentials = Credentials(cluster, settings)
+        self._credentials = Credentials(cluster, settings, recorder)
         self._kubelets = Kubelets(cluster)
         self.pool: ActionPool[Context] = ActionPool(
             self._performer.perform,

@@ -59,7 +59,7 @@ class Writer:
     def __init__(self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder) -> None:
         self._cluster = cluster
         self._world = world
-        self._credentials = Credentials(cluster, settings)
+        self._credentials = Credentials(cluster, settings, recorder)
         self._recorder = recorder
 
     async def perform(self, context: Context, writes: Sequence[Write]) -> Result:
@@ -254,11 +254,7 @@ class _Run:
 
     async def _preflight(self, write: Preflight) -> Result:
         report = await self._credentials.look(self._context, write.model)
-        if report.problems:
-            return Result.TROUBLE
-        if report.unchecked:
-            self._recorder.tell(self._set, Event("ExternalResourcesNotChecked", "; ".join(report.unchecked)))
-        return Result.SAME
+        return Result.TROUBLE if report.problems else Result.SAME
 
     def _stored(self, raw: dict[str, Any]) -> None:
         self._upgrades[raw["metadata"]["name"]] = raw
