@@ -38,7 +38,7 @@ class Credentials:
         self._recorder = recorder
 
     async def look(self, context: Context, model: str) -> Report:
-        """What is wrong with what the model names: trouble of that model from now on. An event tells what can't be seen."""
+        """What is wrong with what the model names: trouble of that model from now on. An event tells what is unseen."""
 
         async def get(kind: str, namespace: str, name: str) -> dict[str, Any] | None:
             return await read_reference(self._cluster, kind, namespace, name)
