@@ -19,6 +19,7 @@ from scalesets.cli.errors import CommandError
 from scalesets.cli.fields import Obj, at, condition, label, name_of, number, text
 from scalesets.cli.views import sidecars
 from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.cli.whose import known
 from scalesets.kube.kinds import PODS
 from scalesets.kube.names import LABEL_IMAGE_VERSION, LABEL_SET, LABEL_UPDATE_DOMAIN
 
@@ -73,7 +74,8 @@ def is_ready(pod: Obj) -> bool:
 
 async def look(cluster: Cluster, name: str) -> World:
     """Read them."""
-    pods, claims = await asyncio.gather(cluster.pods(name), cluster.claims(name))
+    named = known(name)
+    pods, claims = await asyncio.gather(cluster.pods(named), cluster.claims(named))
     uids = {name_of(c): text(c, "metadata.uid") for c in claims if not at(c, "metadata.deletionTimestamp")}
     return World({name_of(pod): pod for pod in pods}, uids)
 
