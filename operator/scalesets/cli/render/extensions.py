@@ -154,5 +154,13 @@ def _note(version: PublishedVersionView, now: datetime) -> str:
     notes += ["excluded from latest"] if version.excluded_from_latest else []
     if version.end_of_life is not None and version.end_of_life <= now:
         notes.append("past its end of life")
-    notes += [f"{words.count(count, 'instance')} of {name}" for name, count in version.instances.items()]
+    machines = [name for name in version.instances if "/" in name]
+    notes += [
+        f"{words.count(count, 'instance')} of {name}"
+        for name, count in version.instances.items()
+        if name not in machines
+    ]
+    notes += (
+        [words.listing(machines) if len(machines) < 4 else words.count(len(machines), "machine")] if machines else []
+    )
     return "; ".join(notes)

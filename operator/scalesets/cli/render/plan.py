@@ -24,7 +24,7 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
         (subject, "bold"), f", by {view.started_by}: ", f"{source}{view.target}" if view.target else ""
     )
     if not view.batches:
-        left = "nothing is left to begin" if view.upgrade else f"nothing to do, {_everybody(view)}"
+        left = "nothing is left to begin" if view.upgrade else f"nothing to do{_everybody(view)}"
         why = [Text(words.upper_first(view.blocked), style="yellow")] if view.blocked else []
         return Group(title, Text(left), *why, *_left_out(view))
     parts: list[RenderableType] = [title, Text(_sentence(view)), Text()]
@@ -55,9 +55,11 @@ def _sentence(view: PlanView) -> str:
 
 
 def _everybody(view: PlanView) -> str:
+    if view.blocked:
+        return " by itself"
     if view.left_out:
-        return "all others are on it"
-    return f"all {view.replicas} are on it" if view.replicas > 1 else "it is there already"
+        return ", all others are on it"
+    return f", all {view.replicas} are on it" if view.replicas > 1 else ", it is there already"
 
 
 def _left_out(view: PlanView) -> list[RenderableType]:

@@ -73,9 +73,11 @@ def _head(view: StatusView) -> RenderableType:
         pinned = "" if view.wanted_version == "latest" else " (pinned)"
         grid.add_row("Image", Text.assemble(view.image, "  ", (view.version or "no version yet", "bold"), pinned))
     counts = f"{view.ready}/{view.replicas} ready"
-    if view.version:
+    if view.kind == "VirtualMachine":
+        counts = "" if view.latest_model else "not on its model yet"
+    elif view.version:
         counts += f"   {view.upgraded} on this version"
-    if view.latest_model or view.upgrade or view.version:
+    if view.kind == "ScaleSet" and (view.latest_model or view.upgrade or view.version):
         counts += f"   {view.latest_model} on the model"
     health = word(view.health.word)
     grid.add_row("Health", Text.assemble(health, "   ", counts))

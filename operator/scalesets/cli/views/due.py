@@ -100,8 +100,8 @@ def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
     if not counted:
         return
     if not census.unhealthy:
-        everyone = f"all {counted} {sight.noun}s are" if counted > 1 else f"the {sight.noun} is"
-        yield Finding(Weight.FINE, "Healthy", f"{everyone} healthy (the limit is {limit}% unhealthy)")
+        everyone = f"all {counted} {sight.noun}s are healthy (the limit is {limit}% unhealthy)"
+        yield Finding(Weight.FINE, "Healthy", everyone if sight.replicas > 1 else f"the {sight.noun} is healthy")
         return
     if not sick:
         return

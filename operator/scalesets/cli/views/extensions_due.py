@@ -5,7 +5,7 @@ What is behind and may start is the engine's own answer; when the operator tries
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from scalesets.cli import whose, words
@@ -87,7 +87,7 @@ def _why(sight: Sight, extension: ModelExtension, target: ExtensionTarget) -> Fi
                 Weight.NOTE, "ExtensionNotSupported", f"{told}; it doesn't support automatic upgrade", by_hand
             )
         case extensions.DISABLED:
-            cure = f"{hint('extensions', sight.reference, '--enable', name)}, or once by hand: {by_hand}"
+            cure = f"{_enable(sight, name, behind)}, or once by hand: {by_hand}"
             return Finding(Weight.NOTE, "ExtensionDisabled", f"{told}; its automatic upgrade is disabled", cure)
     running = view.current_upgrade
     if running is not None and not running.finished and running.type is UpgradeType.EXTENSION:
@@ -108,6 +108,15 @@ def _why(sight: Sight, extension: ModelExtension, target: ExtensionTarget) -> Fi
     ):
         return Finding(Weight.WAITS, progressing.reason, f"{told}; {progressing.message}", f"now: {by_hand}")
     return Finding(Weight.NOTE, "ExtensionBehind", told, hint("plan", sight.reference, "--type", "Extension"))
+
+
+def _enable(sight: Sight, name: str, behind: Sequence[int]) -> str:
+    """How to opt in; of an availability set each machine by itself."""
+    if not sight.view.is_group:
+        return hint("extensions", sight.reference, "--enable", name)
+    first, *others = named(sight.view, behind)
+    more = f" (and {words.listing(others)})" if others else ""
+    return f"{hint('extensions', str(whose.Named(whose.MACHINE, first)), '--enable', name)}{more}"
 
 
 def _turn(sight: Sight, progressing: ConditionView | None) -> str:

@@ -274,8 +274,10 @@ def _why(view: SetView, ordinal: int) -> str:
 def _blocked(view: SetView, upgrade: Upgrade, census: Census, policy: RollingPolicy, pending: Ordinals) -> str:
     """Why its next batch would not begin now, in words."""
     if not upgrade.instances:
+        batch = upgrade.status.running_batch if upgrade.status is not None else None
+        at_work = frozenset(batch.members) if batch is not None else NONE  # they may be down: their batch judges them
         ignored = pending if upgrade.type is UpgradeType.MODEL else NONE
-        stop = checks.whole_set(census, policy, code=checks.BEFORE, ignored=ignored)
+        stop = checks.whole_set(census, policy, code=checks.BEFORE, ignored=ignored | at_work)
         if stop is not None:
             return stop.message
     if upgrade.started_by is StartedBy.USER and view.held_back:
@@ -297,6 +299,8 @@ def _turn(turn: Turn) -> str:
     share = (
         f"of the {turn.machines} machines by themselves of {whose_machines}{where}{only} at most {turn.limit} at once"
     )
+    if turn.words:  # which say who is at work
+        return f"Machines take turns: {share}, one zone at a time"
     busy = f"at work now: {words.listing(turn.busy)}" if turn.busy else "none is at work now"
     return f"Machines take turns: {share}, one zone at a time; {busy}"
 

@@ -25,7 +25,7 @@ HOLDS = {
     upgrades.WAITING_FOR_APPROVAL: "approval",
     "TemplateRefused": "a template that the API server takes",
     "ZoneClosed": "its zone",
-    "WaitingForTurn": "its turn among the machines of the subscription",
+    "WaitingForTurn": "its turn",
 }
 """What an upgrade between two batches waits for, by its reason; its message says until when, or why."""
 
