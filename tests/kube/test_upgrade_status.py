@@ -278,7 +278,7 @@ def test_a_user_may_name_extensions_even_twice():
 
 @pytest.mark.parametrize(("type_", "words"), [("OSImage", "1.1.0"), ("Model", "abc")])
 def test_the_column_target_tells_where_it_goes(type_: str, words: str):
-    status = replace(STARTED, target=Target("abc", "ubuntu", "1.1.0"))
+    status = replace(STARTED, target=Target("abc", "1.1.0", "ubuntu"))
 
     assert write(status, an_upgrade(type=type_))["target"] == words
 
