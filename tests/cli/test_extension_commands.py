@@ -14,6 +14,7 @@ from cli.scenes import NEW, Obj, a_set, an_extension
 from cli.test_arguments import a_kubeconfig
 from scalesets.cli import extensions
 from scalesets.cli.cluster import connect
+from scalesets.cli.completion import candidates_for_kubectl
 from scalesets.cli.errors import CommandError
 from scalesets.cli.fields import at
 from scalesets.cli.kubeconfig import Where
@@ -182,7 +183,7 @@ def test_a_machines_upgrade_is_started_shown_and_cancelled(site: Site) -> None:
     (upgrade,) = site.upgrades()
     assert started.exit_code == 0, started.output
     assert (upgrade["spec"]["virtualMachine"], upgrade["spec"]["extensions"]) == ("db-0", ["monitor"])
-    assert "scalesets history vm/db-0" in started.stderr
+    assert "scalesets status vm/db-0 --watch" in started.stderr
     assert upgrade["metadata"]["name"] in site.scalesets("history", "vm/db-0").stdout
     assert site.scalesets("cancel", "vm/db-0").exit_code == 0
     assert site.upgrades()[0]["spec"]["cancel"] is True
@@ -208,8 +209,41 @@ def test_an_availability_set_shows_the_extensions_of_its_machines(site: Site) ->
         ("db-0", "monitor"),
         ("db-1", "monitor"),
     ]
+    table = site.scalesets("extensions", "avset/db").stdout.splitlines()
+    assert [line.split()[:5] for line in table[:2]] == [
+        ["NAME", "TYPE", "MACHINES", "VERSION", "LATEST"],
+        ["monitor", "Monitor", "2", "of", "2"],
+    ]
+    assert "it has: monitor" in site.scalesets("start", "avset/db", "--extension", "moniter").stderr
     site.scalesets("start", "avset/db", "--extension", "monitor")
     assert site.upgrades()[0]["spec"]["availabilitySet"] == "db"
+    member = site.scalesets("start", "vm/db-0", "--extension", "monitor")
+    assert member.exit_code == 1
+    assert "scalesets start avset/db --extension monitor" in member.stderr
+    assert [i["name"] for i in site.json("instances", "avset/db")] == ["db-0", "db-1"]
+    assert site.json("status", "avset/db")["queued"], "the upgrade that has not begun"
+    assert "vm/db-0" in site.scalesets("status", "db-0").stderr
+    assert "write avset/db: there is an AvailabilitySet" in site.scalesets("status", "vm/db").stderr
+
+
+def test_names_are_completed_for_all_kinds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_shop(site)
+    monkeypatch.setenv("KUBECONFIG", str(site.plane.kubeconfig))
+    scene = a_set(replicas=1)
+    spec = {key: scene.spec[key] for key in ("imageReference", "template")}
+    head = {"apiVersion": "scalesets.dev/v1alpha1"}
+    site.create({**head, "kind": "VirtualMachine", "metadata": {"name": "db-0"}, "spec": spec})
+    site.create({**head, "kind": "AvailabilitySet", "metadata": {"name": "db"}, "spec": {}})
+
+    def completed(word: str) -> list[str]:
+        found = candidates_for_kubectl(["status", "-n", site.namespace, word])
+        return [line.split("\t")[0] for line in found[:-1]]
+
+    assert completed("") == ["web", "vm/db-0", "avset/db"]
+    assert completed("v") == ["vm/db-0"]
+    assert completed("virtualmachine/") == ["virtualmachine/db-0"]
+    assert completed("avset/d") == ["avset/db"]
+    assert completed("vmss/") == ["vmss/web"]
 
 
 # -- arguments, which need no cluster ----------------------------------------------------------------------------------
@@ -221,12 +255,16 @@ def test_an_availability_set_shows_the_extensions_of_its_machines(site: Site) ->
         (["extensions", "web", "--enable", "a", "--disable", "a"], "both --enable and --disable a"),
         (["extensions", "--enable", "a"], "whose extensions?"),
         (["extensions", "web", "--enable", "a", "--versions"], "--versions changes nothing"),
-        (["extensions", "avset/db", "--enable", "a"], "its machines have"),
+        (["extensions", "avset/db", "--enable", "a"], "each of its machines has its own"),
         (["extensions", "pod/web"], "no name of a scale set"),
-        (["status", "vm/db-0"], "take machines too"),
+        (["update-instances", "vm/db-0", "--all"], "a change of a machine's model applies at once"),
+        (["approve", "avset/db", "--all"], "machines get no OS upgrades"),
+        (["images", "vm/db-0"], "a machine keeps the image"),
+        (["start", "vm/db-0"], "scalesets start vm/db-0 --extension NAME, or --all-extensions"),
+        (["plan", "avset/db", "--type", "OSImage"], "only their extensions are upgraded"),
+        (["plan", "vm/db-0", "--by-hand"], "only their extensions are upgraded"),
+        (["plan", "vm/db-0", "0"], "has no instances to name"),
         (["start", "web", "--extension", "a", "--all-extensions"], "not both"),
-        (["start", "vm/db-0", "--wait"], "--wait follows the upgrade of a scale set"),
-        (["cancel", "avset/db", "--wait"], "--wait follows the upgrade of a scale set"),
     ],
 )
 def test_wrong_arguments_are_told(

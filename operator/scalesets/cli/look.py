@@ -52,7 +52,7 @@ def status(
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """How the set is, what is being done to it, and what that waits for."""
+    """How the set or machine is, what is being done to it, and what that waits for."""
     if watch:
         run(
             lambda cluster: following.watch(cluster, name, form),
@@ -94,7 +94,7 @@ def history(
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """The upgrades of the set, the newest first: by whom, to where, and how they ended."""
+    """The upgrades of the set or machine, the newest first: by whom, to where, and how they ended."""
     snapshot = run(lambda cluster: cluster.snapshot(name), kubeconfig=kubeconfig, context=context, namespace=namespace)
     view = history_view.read(snapshot)
 
@@ -222,7 +222,7 @@ def explain(
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """Why is nothing happening? What holds the set up, what it waits for, and the cure."""
+    """Why is nothing happening? What holds the set or machine up, what it waits for, and the cure."""
     around = run(
         lambda cluster: look_around(cluster, name, catalog_namespace=catalog_namespace),
         kubeconfig=kubeconfig,

@@ -206,7 +206,7 @@ def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime)
         target=_target(upgrade, status),
         replicas=len(view.names) or view.replicas,
         instances=len(pending),
-        batch_limit=limit,
+        batch_limit=max((len(members) for _, _, members in coming), default=limit) if view.is_group else limit,
         batches=tuple(
             PlannedBatch(
                 number=len(status.batches) + index,
