@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import Result
 
 from cli.conftest import Site
@@ -224,6 +226,31 @@ def test_an_availability_set_shows_the_extensions_of_its_machines(site: Site) ->
     assert site.json("status", "avset/db")["queued"], "the upgrade that has not begun"
     assert "vm/db-0" in site.scalesets("status", "db-0").stderr
     assert "write avset/db: there is an AvailabilitySet" in site.scalesets("status", "vm/db").stderr
+
+
+@pytest.mark.requirement("E5b")
+def test_who_may_not_look_into_other_namespaces_is_told_so(site: Site, tmp_path: Path) -> None:
+    a_shop(site, kind="VirtualMachine")
+    site.kubectl("create", "serviceaccount", "tenant")
+    site.kubectl("create", "role", "tenant", "--verb=get,list", "--resource=*.scalesets.dev,pods")
+    site.kubectl("create", "rolebinding", "tenant", "--role=tenant", f"--serviceaccount={site.namespace}:tenant")
+    config = yaml.safe_load(site.plane.kubeconfig.read_text())
+    user = config["contexts"][0]["context"]["user"]
+    token = site.kubectl("create", "token", "tenant").strip()
+    config["users"] = [{"name": user, "user": {"token": token}}]
+    own = tmp_path / "tenant"
+    own.write_text(yaml.safe_dump(config))
+    flags = ("-n", site.namespace, "--kubeconfig", str(own), "--catalog-namespace", site.namespace)
+
+    found = site.run("plan", "vm/db-0", *flags)
+    explained = site.run("explain", "vm/db-0", *flags, "-o", "json")
+
+    assert explained.exit_code == 0, explained.output
+    told = json.loads(explained.stdout)
+    assert "virtualmachines of other namespaces" in told["unread"]
+    assert [f["message"] for f in told["findings"] if f["reason"] == "TurnUnknown"], "nothing is promised"
+    assert found.exit_code in (0, 1), found.output
+    assert "not allowed" not in found.output
 
 
 def test_names_are_completed_for_all_kinds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

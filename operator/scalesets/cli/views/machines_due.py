@@ -29,6 +29,13 @@ def turn(sight: Sight) -> Iterator[Finding]:
     found = sight.around.turn
     if found is None or found.words:
         return
+    if not found.whole:
+        message = "the machines of other namespaces share its turn, and you may not read them: it may have to wait"
+        yield Finding(Weight.NOTE, "TurnUnknown", message)
+        return
+    if found.machines == 1:
+        yield Finding(Weight.FINE, "ItsTurn", "it need not wait for other machines: the subscription has no more here")
+        return
     at_work = f", at work now: {words.listing(found.busy)}" if found.busy else ", none is at work now"
     share = f"at most {found.limit} of the {words.count(found.machines, 'machine')} of the subscription at once"
     yield Finding(Weight.FINE, "ItsTurn", f"it need not wait for other machines: {share}, in one zone{at_work}")
