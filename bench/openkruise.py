@@ -35,7 +35,7 @@ NAMESPACE = "cloneset"
 _SYSTEM = "kruise-system"
 _ACCOUNT = "kruise-manager"
 _PATIENCE = 300.0
-_AT_WORK = 'msg="Starting workers" controller="cloneset-controller"'
+_AT_WORK = '"msg"="Starting workers" "controller"="cloneset-controller"'
 
 
 class Manager:
@@ -143,6 +143,8 @@ class Peer:
         crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for crd in sorted(self._program.crds.glob("*.yaml")):
             await self._api.create(crds, yaml.safe_load(crd.read_text()))
+        while not all(map(_is_served, (await self._api.get(crds))["items"])):
+            await asyncio.sleep(0.1)
         for path, body in subjects.kruise_webhooks(_SYSTEM):
             await self._api.create(path, body)
         accounts = f"/api/v1/namespaces/{_SYSTEM}/serviceaccounts"
@@ -184,3 +186,8 @@ class Peer:
         on = [p for p in pods if any(c["image"] == image for c in p["spec"]["containers"]) and subjects.is_ready(p)]
         if len(on) != self._instances:
             raise RuntimeError(f"{len(on)} of {self._instances} pods of the CloneSet are Ready on version {version}")
+
+
+def _is_served(crd: subjects.Body) -> bool:
+    conditions = (crd.get("status") or {}).get("conditions") or ()
+    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
