@@ -68,11 +68,6 @@ class Manager:
             self._process = subprocess.Popen(
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
-        try:
-            self._await_at_work()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _: TracebackType | None) -> None:
@@ -92,7 +87,8 @@ class Manager:
         """The last lines that it logged."""
         return "\n".join(line[:400] for line in self._log.read_text(errors="replace").splitlines()[-lines:])
 
-    def _await_at_work(self) -> None:
+    def await_at_work(self) -> None:
+        """Wait until its controller of CloneSets works and it has nothing left to do."""
         deadline = time.monotonic() + _PATIENCE
         while _AT_WORK not in self._log.read_text(errors="replace"):
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -115,14 +111,16 @@ class Peer:
         for namespace in (_SYSTEM, NAMESPACE):
             await self._api.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
         await self._install()
-        with await asyncio.to_thread(self._manager().__enter__):
+        with self._manager() as manager:
+            await asyncio.to_thread(manager.await_at_work)
             body = subjects.clone_set(NAMESPACE, self._instances, "1.0.0")
             await self._api.create(subjects.CLONESETS.format(NAMESPACE), body)
             await self._until_rolled_out()
 
     async def upgrade(self, version: str) -> tuple[float, float, float]:
         """Seconds, CPU seconds and pod writes of an update in place."""
-        with await asyncio.to_thread(self._manager().__enter__) as manager:
+        with self._manager() as manager:
+            await asyncio.to_thread(manager.await_at_work)
             await asyncio.to_thread(planes.await_calm, self._plane)
             cpu, start = cpu_seconds(manager.pid), time.time()
             image = f"/spec/template/spec/containers/{subjects.CLONESET_AGENT}/image"
@@ -143,7 +141,10 @@ class Peer:
         crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
         for crd in sorted(self._program.crds.glob("*.yaml")):
             await self._api.create(crds, yaml.safe_load(crd.read_text()))
-        while not all(map(_is_served, (await self._api.get(crds))["items"])):
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            if all(map(_is_served, (await self._api.get(crds))["items"])):
+                break
             await asyncio.sleep(0.1)
         for path, body in subjects.kruise_webhooks(_SYSTEM):
             await self._api.create(path, body)
