@@ -55,7 +55,7 @@ class Turns:
         """Take or give back the machine's place, in the same breath as the decision."""
         called = key in self._called
         self._called.discard(key)
-        if begins(decision) or any(u.status.running_batch is not None for u in view.upgrades if not u.finished):
+        if begins(decision) or any(u.status and u.status.running_batch and not u.finished for u in view.upgrades):
             self._reserved.add(view.uid)  # one that a former process began is given back like any other
         elif view.uid in self._reserved and not any(not u.finished for u in view.upgrades):
             self.free(key, view.uid)
