@@ -30,6 +30,7 @@ from plane import Plane
 from processes import await_quiet, cpu_seconds
 from scalesets.local.controlplane import free_ports
 from scalesets.local.kubeconfig import write_kubeconfig
+from scalesets.local.processes import spawn
 
 NAMESPACE = "cloneset"
 _SYSTEM = "kruise-system"
@@ -64,10 +65,8 @@ class Manager:
         self._process: subprocess.Popen[bytes]
 
     def __enter__(self) -> Manager:
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self._log.unlink(missing_ok=True)
+        self._process = spawn(self._command, log=self._log, bound=True, environment=self._environment)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, _: TracebackType | None) -> None:
@@ -90,7 +89,7 @@ class Manager:
     def await_at_work(self) -> None:
         """Wait until its controller of CloneSets works and it has nothing left to do."""
         deadline = time.monotonic() + _PATIENCE
-        while _AT_WORK not in self._log.read_text(errors="replace"):
+        while not self._log.exists() or _AT_WORK not in self._log.read_text(errors="replace"):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"kruise-manager does not get to work:\n{self.log_tail()}")
             time.sleep(0.1)
