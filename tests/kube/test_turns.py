@@ -158,6 +158,14 @@ def test_of_many_that_wait_only_as_many_are_woken_as_there_are_places() -> None:
 
 
 @pytest.mark.requirement("E5b")
+def test_places_that_are_given_back_at_the_same_time_are_offered_once() -> None:
+    world, woken = a_crowd(100)
+    for n in range(10):
+        done(world, f"m{n:03}")
+    assert [w.name for w in woken] == [f"{MACHINE}m{n:03}" for n in range(20, 30)]
+
+
+@pytest.mark.requirement("E5b")
 def test_one_that_was_woken_and_has_reasons_not_to_begin_lets_the_next_one_go() -> None:
     world, woken = a_crowd(100)
     done(world, "m003")

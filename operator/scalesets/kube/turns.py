@@ -12,6 +12,7 @@ begin, for it has reasons of its own, lets the next one have the place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scalesets.engine import machines
@@ -82,10 +83,11 @@ class Turns:
     def _next(self) -> list[Key]:
         """Those who may begin now, of each budget that anyone waits for."""
         left = dict(self._waiting)
+        expected = {_name(key) for key in self._called}  # each takes its place, or lets the next one have it
         called: list[Key] = []
         while left:
             first, location = next(iter(left.items()))
-            fleet = self._fleet(first, location)
+            fleet = [replace(m, busy=True) if m.name in expected else m for m in self._fleet(first, location)]
             sharing = {machine.name for machine in fleet}
             mates = {_name(key): key for key in left if _name(key) in sharing} or {_name(first): first}
             called += [mates[name] for name in machines.next_in_turn(fleet, mates)] if fleet else [first]
