@@ -34,6 +34,7 @@ from scalesets.kube.queue import Again
 from scalesets.kube.recorder import Recorder
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
+from scalesets.kube.turns import begins
 from scalesets.kube.world import Memory, Topic, Work, World
 from scalesets.kube.writes import Result, Writer
 
@@ -128,11 +129,12 @@ class Reconciler:
                 return Again(at_once=True)
             view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         built = time.monotonic()
-        if view.names:
-            view = replace(view, held_back=self._world.turn(key, view.location))
         decision = decide(view, now)
         if view.names:
-            self._world.turns.decided(view, decision)
+            if begins(decision) and (words := self._world.turn(key, view.location)):
+                view = replace(view, held_back=words)
+                decision = decide(view, now)
+            self._world.turns.decided(key, view, decision)
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)

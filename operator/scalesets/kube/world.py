@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from scalesets.engine.machines import Machine
 from scalesets.engine.view import LONG_AGO, Instance, Trouble, TroubleKind
 from scalesets.kube import machines, memo, upgrades
 from scalesets.kube.cache import Changed, Store, keep
@@ -25,7 +26,6 @@ from scalesets.kube.names import (
     Raw,
     is_group,
     is_machine,
-    owner_name,
     owner_of,
     plain_name,
 )
@@ -33,7 +33,7 @@ from scalesets.kube.pods import Pod
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.troubles import Troubles
-from scalesets.kube.turns import Turns
+from scalesets.kube.turns import Turns, has_running_batch
 
 
 class Topic(Enum):
@@ -101,7 +101,7 @@ class World:
         self.machines: Store[Raw] = Store(machines.as_set, _forgetting(self._machine_changed))
         self.groups: Store[Raw] = Store(machines.group_as_set, _forgetting(self._group_changed))
         self.namespaces: Store[Raw] = Store(keep, self._namespace_changed)  # those with a subscription
-        self.turns = Turns(self._wake_set)
+        self.turns = Turns(self._wake_set, self._fleet)
         self.upgrades: Store[Raw] = Store(keep, _forgetting(self._upgrade_changed))
         self.images: Store[Raw] = Store(keep, _forgetting(self._image_changed))
         self.extensions: Store[Raw] = Store(keep, _forgetting(self._extension_changed))
@@ -151,18 +151,35 @@ class World:
     def turn(self, key: Key, location: str) -> str:
         """Why the machine must wait for others of its subscription in this location, in words; empty: it need not."""
         mine = self.owner(key)
-        if mine is None or mine["spec"].get("availabilitySet"):
+        if mine is None or mine["spec"].get("availabilitySet") or self._is_at_work(key, mine):
             return ""
+        return self.turns.ask(key, location)
+
+    def _fleet(self, key: Key, location: str) -> list[Machine]:
+        """The machines that share a budget with this one: those of its subscription in its location."""
         subscription = self._subscription(key[0])
+        shares = {key[0]: True}
         fleet = []
         for raw in self.machines.values():
             namespace, spec = raw["metadata"]["namespace"], raw["spec"]
+            if spec.get("availabilitySet"):
+                continue
+            if namespace not in shares:
+                shares[namespace] = self._subscription(namespace) == subscription
             there = spec.get("location") or (raw.get("status") or {}).get("location") or self._settings.default_location
-            same = there == location and self._subscription(namespace) == subscription
-            if same and not spec.get("availabilitySet"):
-                of_machine = (namespace, owner_name(raw))
-                fleet.append((of_machine, raw, self.upgrades_of(of_machine)))
-        return self.turns.ask(key, mine, fleet)
+            if shares[namespace] and there == location:
+                name = raw["metadata"]["name"]
+                zone = next(iter(spec.get("zones") or ()), "")
+                busy = self._is_at_work((namespace, MACHINE + name), raw)
+                fleet.append(Machine(f"{namespace}/{name}", zone, busy))
+        return fleet
+
+    def _is_at_work(self, key: Key, machine: Raw) -> bool:
+        """Whether a batch of the machine runs, or is about to be stored."""
+        stored = self._upgrades_of.get(key)
+        return self.turns.holds(machine["metadata"]["uid"]) or (
+            stored is not None and any(map(has_running_batch, stored.values()))
+        )
 
     def _subscription(self, namespace: str) -> str:
         """The subscription of a namespace; empty: that of the cluster."""
@@ -304,7 +321,7 @@ class World:
 
     def _machine_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
-            self.turns.free(before["metadata"]["uid"])
+            self.turns.free((key[0], MACHINE + key[1]), before["metadata"]["uid"])
             if after is None and (group := self.group_of(before)) is not None:
                 self._wake_set(group)
         self._set_changed((key[0], MACHINE + key[1]), before, after)
