@@ -16,7 +16,8 @@ from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import MACHINES
 from scalesets.kube.names import LABEL_SUBSCRIPTION, MACHINE, claim_name, instance_name, instance_ordinal
 from scalesets.kube.settings import Settings
-from scalesets.kube.world import Work, World
+from scalesets.kube.work import Work
+from scalesets.kube.world import World
 
 BEGINS = Decision(writes=(CreateUpgrade("db-ext-1", UpgradeType.EXTENSION),))
 

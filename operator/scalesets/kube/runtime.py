@@ -23,7 +23,8 @@ from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
 from scalesets.kube.reflector import BIND_ROLE, Reflector, Sink, WatchLost
 from scalesets.kube.settings import Settings
-from scalesets.kube.world import Urgency, Work, World
+from scalesets.kube.work import Urgency, Work
+from scalesets.kube.world import World
 
 log = logging.getLogger(__name__)
 
