@@ -7,7 +7,7 @@ use it; one of an availability set its machines.
 from __future__ import annotations
 
 from scalesets.engine.view import TroubleKind
-from scalesets.kube import memo, upgrades
+from scalesets.kube import memo, turns, upgrades
 from scalesets.kube.cache import Changed, Store
 from scalesets.kube.fleet import Matter
 from scalesets.kube.holdings import Holdings, controller, label
@@ -73,22 +73,32 @@ class Concerns:
             memory.troubles.clear(TroubleKind.NAME_CONFLICT, ordinal=pod.instance.ordinal)
 
     def _machine_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
-        if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
-            self.turns.free(before["metadata"]["uid"])
-            if after is None and (group := self._known.group_of(before)) is not None:
-                self.wake_set(group)
-        self._set_changed((key[0], MACHINE + key[1]), before, after)
+        machine = (key[0], MACHINE + key[1])
+        self._set_changed(machine, before, after)
+        self._line_up(machine, after)
+        if before is not None and after is None and (group := self._known.group_of(before)) is not None:
+            self.wake_set(group)
+
+    def _line_up(self, key: Key, machine: Raw | None) -> None:
+        """A machine takes turns with those of its subscription in its location."""
+        fleet = self._known.fleet_of(machine) if machine is not None else None
+        if machine is None or fleet is None:
+            self.turns.left(key)
+            return
+        zone = next(iter(machine["spec"].get("zones") or ()), "")
+        self.turns.joined(key, machine["metadata"]["uid"], fleet, zone)
 
     def _group_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         group = (key[0], GROUP_OF + key[1])
         self._set_changed(group, before, after)
         self._wake_members(group)
 
-    def _namespace_changed(self, _key: Key, _before: Raw | None, _after: Raw | None) -> None:
-        for namespace, name in self._known.machines.all_keys():
-            self.wake_set((namespace, MACHINE + name))
+    def _namespace_changed(self, key: Key, _before: Raw | None, _after: Raw | None) -> None:
+        for machine in tuple(self._known.machines_in(key[1])):
+            self._line_up(machine, self._known.owner(machine))
 
     def _set_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
+        self._known.note(before, after)
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
             uid = before["metadata"]["uid"]
             self._known.memories.pop(uid, None)
@@ -107,8 +117,10 @@ class Concerns:
                 continue
             of_set = (key[0], name)
             if after is not None and raw is after:
+                self.turns.stored(of_set, key[1], runs=turns.has_running_batch(after))
                 self._known.upgrades_by_owner.setdefault(of_set, {})[key[1]] = after
             elif after is None or upgrades.owner_of(after) != name:
+                self.turns.stored(of_set, key[1], runs=False)
                 self._known.upgrades_by_owner.get(of_set, {}).pop(key[1], None)
             self.wake_set(of_set)
             if name.startswith(GROUP_OF):

@@ -5,7 +5,8 @@ Who is told of a change is concerns.py's; what is made of it all for one decisio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,9 +16,10 @@ from scalesets.kube.cache import Store, keep
 from scalesets.kube.fleet import Claims, Now, Pods, Wake, WakeForPod
 from scalesets.kube.kinds import EXTENSIONS, GROUPS, IMAGES, MACHINES, SCALE_SETS, UPGRADES, Kind
 from scalesets.kube.memory import Memory
-from scalesets.kube.names import GROUP_OF, MACHINE, Raw, is_machine, plain_name
+from scalesets.kube.names import GROUP_OF, LABEL_SUBSCRIPTION, MACHINE, Raw, is_machine, plain_name
 from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
+from scalesets.kube.turns import Fleet
 
 
 class Holdings:
@@ -40,6 +42,9 @@ class Holdings:
         self.upgrades_by_owner: dict[Key, dict[str, Raw]] = {}
         self.revisions_by_owner: dict[str, dict[str, Raw]] = {}  # UID of the set -> model
         self.memories: dict[str, Memory] = {}  # by UID of the set
+        self._members: dict[Key, dict[str, Raw]] = {}  # of availability sets
+        self._machines_in: dict[str, set[Key]] = {}  # by namespace
+        self._located: Counter[str] = Counter()  # sets and machines by location
 
     def store_of(self, kind: Kind) -> Store[Raw]:
         """The store of one of our own kinds."""
@@ -64,19 +69,30 @@ class Holdings:
         yield from ((namespace, MACHINE + name) for namespace, name in self.machines.all_keys())
         yield from ((namespace, GROUP_OF + name) for namespace, name in self.groups.all_keys())
 
-    def members(self, group: Key) -> dict[str, Raw]:
+    def members(self, group: Key) -> Mapping[str, Raw]:
         """The machines of an availability set, by name."""
-        name = plain_name(group[1])
-        return {
-            key[1]: raw
-            for key in self.machines.all_keys()
-            if key[0] == group[0] and (raw := self.machines.get(key)) and raw["spec"].get("availabilitySet") == name
-        }
+        return self._members.get(group, {})
 
     def group_of(self, machine: Raw) -> Key | None:
         """The key of the availability set that a machine names."""
         name = machine["spec"].get("availabilitySet") if is_machine(machine) else None
         return (machine["metadata"]["namespace"], f"{GROUP_OF}{name}") if name else None
+
+    def machines_in(self, namespace: str) -> Collection[Key]:
+        """The machines of a namespace."""
+        return self._machines_in.get(namespace, ())
+
+    def fleet_of(self, machine: Raw) -> Fleet | None:
+        """The subscription and location in which the machine takes turns; None in an availability set."""
+        if machine["spec"].get("availabilitySet"):
+            return None
+        subscription = label(self.namespaces.get(("", machine["metadata"]["namespace"])), LABEL_SUBSCRIPTION)
+        return subscription, self.location_of(machine)
+
+    def location_of(self, owner: Raw) -> str:
+        """Where a set or machine is."""
+        named = owner["spec"].get("location") or (owner.get("status") or {}).get("location")
+        return named or self._settings.default_location
 
     def memory(self, set_uid: str) -> Memory:
         """What is remembered of the set."""
@@ -99,10 +115,33 @@ class Holdings:
 
     def locations(self) -> tuple[str, ...]:
         """The locations that sets are in: where images are looked at as available or not."""
-        default = self._settings.default_location
-        everyone = (*self.sets.values(), *self.machines.values(), *self.groups.values())
-        named = {s["spec"].get("location") or (s.get("status") or {}).get("location") or default for s in everyone}
-        return tuple(sorted(named | {default}))
+        named = {location for location, number in self._located.items() if number > 0}
+        return tuple(sorted(named | {self._settings.default_location}))
+
+    def note(self, before: Raw | None, after: Raw | None) -> None:
+        """Keep the indexes true to a set or machine that came, changed or went."""
+        for raw, sign in ((before, -1), (after, 1)):
+            if raw is None:
+                continue
+            self._located[self.location_of(raw)] += sign
+            if is_machine(raw):
+                self._note_machine(raw, gone=sign < 0)
+
+    def _note_machine(self, raw: Raw, *, gone: bool) -> None:
+        namespace, name = raw["metadata"]["namespace"], raw["metadata"]["name"]
+        there = self._machines_in.setdefault(namespace, set())
+        (there.discard if gone else there.add)((namespace, MACHINE + name))
+        if not there:
+            del self._machines_in[namespace]
+        if (group := self.group_of(raw)) is None:
+            return
+        members = self._members.setdefault(group, {})
+        if gone:
+            members.pop(name, None)
+        else:
+            members[name] = raw
+        if not members:
+            del self._members[group]
 
 
 def label(raw: Raw | None, name: str) -> str:

@@ -129,10 +129,10 @@ class Reconciler:
             view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         built = time.monotonic()
         if view.names:
-            view = replace(view, held_back=self._world.turn(key, view.location))
+            view = replace(view, held_back=self._world.turn(key))
         decision = decide(view, now)
         if view.names:
-            self._world.turns.decided(view, decision)
+            self._world.turns.decided(key, view, decision)
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)

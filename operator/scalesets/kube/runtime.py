@@ -167,6 +167,7 @@ class Operator:
                 wait = SWEEP_AGAIN_SECONDS
             else:
                 wait, failing_since = SWEEP_SECONDS, None
+                self.world.turns.remind()
 
     async def _sweep(self) -> None:
         """Make the stores of our kinds the same as the API server."""

@@ -12,9 +12,9 @@ from scalesets.kube import machines
 from scalesets.kube.cache import Store
 from scalesets.kube.concerns import Concerns
 from scalesets.kube.fleet import Now, utc_now
-from scalesets.kube.holdings import Holdings, label
+from scalesets.kube.holdings import Holdings
 from scalesets.kube.memory import Memory
-from scalesets.kube.names import LABEL_SUBSCRIPTION, Raw, is_group, owner_name, plain_name
+from scalesets.kube.names import Raw, is_group, plain_name
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.work import Wake
@@ -101,22 +101,6 @@ class World(Holdings):
         catalog = self._settings.catalog_namespace
         return own if namespace == catalog else own + self.catalogue(store, catalog)
 
-    def turn(self, key: Key, location: str) -> str:
-        """Why the machine must wait for others of its subscription in this location, in words; empty: it need not."""
-        mine = self.owner(key)
-        if mine is None or mine["spec"].get("availabilitySet"):
-            return ""
-        subscription = self._subscription(key[0])
-        fleet = []
-        for raw in self.machines.values():
-            namespace, spec = raw["metadata"]["namespace"], raw["spec"]
-            there = spec.get("location") or (raw.get("status") or {}).get("location") or self._settings.default_location
-            same = there == location and self._subscription(namespace) == subscription
-            if same and not spec.get("availabilitySet"):
-                of_machine = (namespace, owner_name(raw))
-                fleet.append((of_machine, raw, self.upgrades_of(of_machine)))
-        return self.turns.ask(key, mine, fleet)
-
-    def _subscription(self, namespace: str) -> str:
-        """The subscription of a namespace; empty: that of the cluster."""
-        return label(self.namespaces.get(("", namespace)), LABEL_SUBSCRIPTION)
+    def turn(self, key: Key) -> str:
+        """Why the machine must wait for others of its subscription in its location, in words; empty: it need not."""
+        return self.turns.ask(key)
