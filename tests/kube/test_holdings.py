@@ -6,7 +6,7 @@ from typing import Any
 
 import kube_objects as objects
 
-from scalesets.kube.kinds import MACHINES
+from scalesets.kube.kinds import GROUPS, MACHINES
 from scalesets.kube.names import GROUP_OF
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import World
@@ -20,7 +20,11 @@ def a_machine(name: str, **spec: Any) -> objects.Obj:
 
 
 def a_world() -> World:
-    return World(Settings(), lambda *_: None)
+    world = World(Settings(), lambda *_: None)
+    for name in ("dbs", "others"):
+        metadata = {"name": name, "namespace": "team-a"}
+        world.groups.put(objects.stored({"kind": GROUPS.kind, "metadata": metadata, "spec": {}}))
+    return world
 
 
 def test_the_machines_of_an_availability_set_come_and_go() -> None:

@@ -51,7 +51,7 @@ class Concerns:
             self._wake(Work(Topic.SCALE_SET, *group), urgency)
 
     def _wake_members(self, group: Key) -> None:
-        for name in self._known.members(group):
+        for name in self._known.named_by(group):
             self._wake(Work(Topic.SCALE_SET, group[0], MACHINE + name), Urgency.SOON)
 
     def wake_for_pod(self, pod: Pod, matter: Matter) -> None:
@@ -94,6 +94,10 @@ class Concerns:
         self._wake_members(group)
 
     def _namespace_changed(self, key: Key, _before: Raw | None, _after: Raw | None) -> None:
+        self._known.subscriptions.changed()
+        for namespace in self._settings.namespaces:  # an operator of some tells its machines whom it doesn't see
+            for machine in self._known.machines_in(namespace):
+                self.wake_set(machine)
         for machine in tuple(self._known.machines_in(key[1])):
             self._line_up(machine, self._known.owner(machine))
 

@@ -16,9 +16,10 @@ from scalesets.kube.cache import Store, keep
 from scalesets.kube.fleet import Claims, Now, Pods, Wake, WakeForPod
 from scalesets.kube.kinds import EXTENSIONS, GROUPS, IMAGES, MACHINES, SCALE_SETS, UPGRADES, Kind
 from scalesets.kube.memory import Memory
-from scalesets.kube.names import GROUP_OF, LABEL_SUBSCRIPTION, MACHINE, Raw, is_machine, plain_name
+from scalesets.kube.names import GROUP_OF, MACHINE, Raw, is_machine, plain_name
 from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
+from scalesets.kube.subscriptions import Subscriptions
 from scalesets.kube.turns import Fleet
 
 
@@ -34,7 +35,8 @@ class Holdings:
         self.sets: Store[Raw] = Store(keep)
         self.machines: Store[Raw] = Store(machines.as_set)
         self.groups: Store[Raw] = Store(machines.group_as_set)
-        self.namespaces: Store[Raw] = Store(keep)  # those with a subscription
+        self.subscriptions = Subscriptions(settings)
+        self.namespaces = self.subscriptions.namespaces
         self.upgrades: Store[Raw] = Store(keep)
         self.images: Store[Raw] = Store(keep)
         self.extensions: Store[Raw] = Store(keep)
@@ -69,14 +71,24 @@ class Holdings:
         yield from ((namespace, MACHINE + name) for namespace, name in self.machines.all_keys())
         yield from ((namespace, GROUP_OF + name) for namespace, name in self.groups.all_keys())
 
-    def members(self, group: Key) -> Mapping[str, Raw]:
-        """The machines of an availability set, by name."""
+    def named_by(self, group: Key) -> Collection[str]:
+        """The machines that name an availability set."""
         return self._members.get(group, {})
+
+    def members(self, group: Key) -> Mapping[str, Raw]:
+        """The machines of an availability set, by name: those of its location."""
+        raw = self.owner(group)
+        where = self.location_of(raw) if raw is not None else ""
+        return {n: m for n, m in self._members.get(group, {}).items() if self.location_of(m) == where}
 
     def group_of(self, machine: Raw) -> Key | None:
         """The key of the availability set that a machine names."""
         name = machine["spec"].get("availabilitySet") if is_machine(machine) else None
         return (machine["metadata"]["namespace"], f"{GROUP_OF}{name}") if name else None
+
+    def is_member(self, machine: Raw, group: Raw | None) -> bool:
+        """Whether the machine is in the availability set that it names: it exists, in the machine's location."""
+        return group is not None and self.location_of(group) == self.location_of(machine)
 
     def machines_in(self, namespace: str) -> Collection[Key]:
         """The machines of a namespace."""
@@ -86,8 +98,7 @@ class Holdings:
         """The subscription and location in which the machine takes turns; None in an availability set."""
         if machine["spec"].get("availabilitySet"):
             return None
-        subscription = label(self.namespaces.get(("", machine["metadata"]["namespace"])), LABEL_SUBSCRIPTION)
-        return subscription, self.location_of(machine)
+        return self.subscriptions.of(machine["metadata"]["namespace"]), self.location_of(machine)
 
     def location_of(self, owner: Raw) -> str:
         """Where a set or machine is."""

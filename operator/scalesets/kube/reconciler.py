@@ -14,7 +14,6 @@ from datetime import datetime
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Decision, Event
 from scalesets.engine.groups import as_one_set, decide_group
-from scalesets.engine.view import TroubleKind
 from scalesets.kube import views
 from scalesets.kube.at_work import awaited, models_at_work
 from scalesets.kube.catalogue_status import CatalogueStatus
@@ -119,8 +118,7 @@ class Reconciler:
             return Again(at_once=True)
         view = views.build(seen, settings=self._settings)
         if memory.troubles and memory.troubles.forget_models_but(models_at_work(view)):
-            lasting = (t for t in seen.troubles if t.kind is TroubleKind.NO_AVAILABILITY_SET)
-            view = replace(view, troubles=(*memory.troubles.all(now), *lasting))
+            view = replace(view, troubles=(*memory.troubles.all(now), *seen.circumstances))
         view = without_model(view, seen, memory)
         if is_near(view, now):
             if not self._kubelets.fresh_for:
@@ -148,7 +146,8 @@ class Reconciler:
 
     def _waits_for_place(self, seen: Seen) -> bool:
         group = self._world.group_of(seen.scale_set)
-        return group is not None and self._world.owner(group) is not None and seen.update_domain is None
+        joins = group is not None and self._world.is_member(seen.scale_set, self._world.owner(group))
+        return joins and seen.update_domain is None
 
     async def _look_at_group(self, key: Key, memory: Memory) -> Again:
         """An availability set: its upgrades only, its machines tend themselves."""

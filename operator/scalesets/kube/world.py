@@ -14,10 +14,12 @@ from scalesets.kube.concerns import Concerns
 from scalesets.kube.fleet import Now, utc_now
 from scalesets.kube.holdings import Holdings
 from scalesets.kube.memory import Memory
-from scalesets.kube.names import Raw, is_group, plain_name
+from scalesets.kube.names import Raw, is_group, is_machine, plain_name
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.work import Wake
+
+_NOT_UPGRADED = "until then its extensions are not upgraded"
 
 
 class World(Holdings):
@@ -48,7 +50,8 @@ class World(Holdings):
             images=self._for_set(self.images, key[0]),
             extensions=self._for_set(self.extensions, key[0]),
             catalog_namespace=self._settings.catalog_namespace,
-            troubles=(*memory.troubles.all(now), *troubles),
+            troubles=memory.troubles.all(now),
+            circumstances=troubles,
             losses=self.pods.losses(uid),
             fresh_since=self.fresh_since(),
             within_limit_since=memory.within_limit_since,
@@ -61,12 +64,19 @@ class World(Holdings):
         """What a machine needs to know of its availability set: itself while it upgrades, and the update domain."""
         key = self.group_of(machine)
         if key is None:
-            return None, None, ()
-        group = self.owner(key)
+            known = self.subscriptions.troubles(machine["metadata"]["namespace"]) if is_machine(machine) else ()
+            return None, None, known
+        group, named = self.owner(key), plain_name(key[1])
         if group is None:
-            name = plain_name(key[1])
-            message = f"there is no AvailabilitySet {name} in namespace {key[0]}: create it"
+            message = f"there is no AvailabilitySet {named} in namespace {key[0]}: create it; {_NOT_UPGRADED}"
             return None, None, (Trouble(TroubleKind.NO_AVAILABILITY_SET, message),)
+        if not self.is_member(machine, group):
+            here, there = self.location_of(machine), self.location_of(group)
+            message = (
+                f"AvailabilitySet {named} is in {there}, the machine in {here}: make the machine anew with an "
+                f"availability set of its own location; {_NOT_UPGRADED}"
+            )
+            return None, None, (Trouble(TroubleKind.AVAILABILITY_SET_ELSEWHERE, message),)
         status = group.get("status") or {}
         name = machine["metadata"]["name"]
         domain = next((m["updateDomain"] for m in status.get("machines") or () if m["name"] == name), None)
