@@ -26,7 +26,9 @@ async def test_a_circle_is_named_and_its_end_is_noticed(operator: Operator, scen
 
     def stalled() -> str:
         found = condition(scene.find(kind, "web") or {}, "Stalled")
-        return found.get("message", "") if (found.get("status"), found.get("reason")) == ("True", "ExtensionOrder") else ""
+        return (
+            found.get("message", "") if (found.get("status"), found.get("reason")) == ("True", "ExtensionOrder") else ""
+        )
 
     message = await scene.until(stalled, what="the condition")
     assert TOLD in message
