@@ -7,7 +7,7 @@ from datetime import datetime
 
 from refereeing import objects
 from refereeing.book import FINAL, Batch, Book, Instance, Origin, Past, ScaleSet, Touched, Upgrade, read_batch
-from refereeing.objects import EXTENSION, LAG, PLATFORM_PERCENT, Json, Key, render
+from refereeing.objects import EXTENSION, LAG, Json, Key, render
 
 
 class Upgrades:
@@ -145,7 +145,7 @@ class Upgrades:
             upgrade.at_work = {}
 
     def _begin_batch(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime, *, judged: bool) -> None:
-        upgrade.limit = state.at_once(PLATFORM_PERCENT, state.replicas(at)[1])
+        upgrade.limit = state.at_once(objects.most_at_once(state.obj), state.replicas(at)[1])
         members = {o: state.instances[o] for o in batch.members if o in state.instances}
         upgrade.at_work = {
             o: Touched("" if i.going and upgrade.type == "Extension" else i.uid, i.extensions, i.restarts)
@@ -334,6 +334,8 @@ class Upgrades:
                 continue
             if upgrade.type == "OSImage" and not objects.is_newer(upgrade.target.version, instance.version):
                 continue
+            if state.obj.get("kind") == "AvailabilitySet":
+                continue  # each of its machines may opt out by itself
             if upgrade.type == "Extension" and not upgrade.is_behind(objects.installed(instance.extensions)):
                 continue
             left.append(ordinal)
@@ -384,6 +386,8 @@ class Upgrades:
                 stays = ordinal in batch.rolled_back or (batch.number, ordinal) in upgrade.stuck
                 wanted = {former} if stays else upgrade.goals(batch.extension, former)
                 found = objects.installed(instance.extensions).get(batch.extension, "")
+                if not found and state.obj.get("kind") == "AvailabilitySet":
+                    continue  # the machine's own model has it no more
                 if found not in wanted:
                     name, versions = state.name_of(ordinal), " or ".join(sorted(wanted))
                     how = "put it back to" if stays else "brought it to"
