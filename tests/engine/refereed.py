@@ -11,7 +11,9 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from engine.world import Gallery, Pod, World
+from engine.pods import Pod
+from engine.state import Gallery
+from engine.world import World
 from referee import Referee
 from refereeing.objects import render
 from scalesets.engine.view import Batch, Release, Upgrade, UpgradeStatus

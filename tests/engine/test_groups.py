@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from engine.server import Decided
 from engine.test_extension_upgrade import BACKUP, MONITOR, batch, status_of
-from engine.world import FIRST_MODEL, MINUTE, Decided, World
+from engine.world import FIRST_MODEL, MINUTE, World
 from scalesets.engine.groups import assign, decide_group, record_of_member
 from scalesets.engine.view import Code, Model, ModelExtension, OSUpgradePolicy, Release, SetView, UpgradeStatus
 
