@@ -120,6 +120,13 @@ class Referee:
         """The test itself breaks this claim, or restarts containers of this pod: that is not the operator's fault."""
         self._book.excused.add((kind, namespace, name))
 
+    def gives_place(self, namespace: str, group: str, place: int) -> None:
+        """A machine left its availability set: who comes in its place is another one."""
+        if (state := self._book.sets.get((namespace, group))) is not None:
+            state.instances.pop(place, None)
+        for upgrade in self._book.upgrades_of((namespace, group)):
+            upgrade.at_work.pop(place, None)
+
     def namespace_goes(self, namespace: str) -> None:
         """The namespace is being deleted: everything in it ends, in any order."""
         self._book.going_namespaces.add(namespace)

@@ -72,6 +72,10 @@ class State:
     claims: dict[int, str] = field(default_factory=dict)  # the data disks: their UIDs
     claims_deleting: set[int] = field(default_factory=set)
     delete_claims_when_scaled: bool = False
+    namespace: str = "team-a"
+    name: str = "web"
+    location: str = "here"
+    locations: tuple[str, ...] = ("here",)  # all that there are
     uid: str = "set-uid"
     created: datetime = START
     deleting: bool = False
@@ -103,14 +107,21 @@ class State:
     _lagging: Lagging | None = None
     _ids: Iterator[int] = field(default_factory=itertools.count)
 
+    kind = "ScaleSet"
+
+    @property
+    def shown_mode(self) -> UpgradeMode:
+        """The mode that the referee is told."""
+        return self.mode
+
     # -- what is seen ----------------------------------------------------------------------------------------------
 
     def view(self) -> SetView:
         """The engine's view of this moment."""
         self.models[self.model.name] = self.model
         return SetView(
-            namespace="team-a",
-            name="web",
+            namespace=self.namespace,
+            name=self.name,
             uid=self.uid,
             generation=self.generation,
             created=self.created,
@@ -121,7 +132,7 @@ class State:
             status=self.status,
             deleting=self.deleting,
             replicas_owned=self.replicas_owned,
-            location="here",
+            location=self.location,
             zones=self.zones,
             update_domains=self.update_domains,
             policy=self.policy,
@@ -168,8 +179,8 @@ class State:
         found = {}
         for name, gallery in galleries.items():
             if gallery.exists:
-                gallery.seen = reconcile(gallery.published, gallery.seen, ("here",), self.now).seen
-                catalogue = for_location(name, gallery.published, gallery.seen, "here")
+                gallery.seen = reconcile(gallery.published, gallery.seen, self.locations, self.now).seen
+                catalogue = for_location(name, gallery.published, gallery.seen, self.location)
                 found[name] = replace(catalogue, supports_automatic_upgrade=gallery.supports)
         return found
 

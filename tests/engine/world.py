@@ -22,6 +22,7 @@ from scalesets.engine.decide import decide
 from scalesets.engine.view import (
     Condition,
     SetStatus,
+    SetView,
     StartedBy,
     Upgrade,
     UpgradeStatus,
@@ -175,12 +176,16 @@ class World(Server):
     def look(self) -> Decided:
         """Decide, and do nothing about it yet."""
         self.live()
-        decision = decide(self.view(), self.now)
+        decision = self.decide(self.view())
         if not decision.within_limit:
             self.within_limit_since = None
         elif self.within_limit_since is None:
             self.within_limit_since = self.now
         return Decided(self.now, decision, self._stamp(), dict(self.upgrades))
+
+    def decide(self, view: SetView) -> d.Decision:
+        """The question to the engine."""
+        return decide(view, self.now)
 
     def carry_out(self, decided: Decided, crash_after: int | None = None) -> bool:
         """Carry a decision out, or only its first steps. Whether there was anything to do."""

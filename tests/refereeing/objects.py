@@ -124,8 +124,15 @@ def roll_back_disabled(obj: Json) -> bool:
 
 def batch_percent(obj: Json, upgrade_type: str) -> int:
     """The most instances in one batch."""
+    if obj.get("kind") == "AvailabilitySet":
+        return most_at_once(obj)
     percent = int(_rolling(obj, upgrade_type).get("maxBatchInstancePercent", 20))
     return percent if upgrade_type == "Model" else min(percent, PLATFORM_PERCENT)
+
+
+def most_at_once(obj: Json) -> int:
+    """The percentage that OS and extension upgrades never exceed; an availability set goes by domains (E5c)."""
+    return 100 if obj.get("kind") == "AvailabilitySet" else PLATFORM_PERCENT
 
 
 def unhealthy_percent(obj: Json, upgrade_type: str) -> int:

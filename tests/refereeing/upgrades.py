@@ -7,7 +7,7 @@ from datetime import datetime
 
 from refereeing import objects
 from refereeing.book import FINAL, Batch, Book, Instance, Origin, Past, ScaleSet, Touched, Upgrade, read_batch
-from refereeing.objects import EXTENSION, LAG, PLATFORM_PERCENT, Json, Key, render
+from refereeing.objects import EXTENSION, LAG, Json, Key, render
 
 
 class Upgrades:
@@ -145,7 +145,7 @@ class Upgrades:
             upgrade.at_work = {}
 
     def _begin_batch(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime, *, judged: bool) -> None:
-        upgrade.limit = max(1, PLATFORM_PERCENT * state.replicas(at)[1] // 100)
+        upgrade.limit = max(1, objects.most_at_once(state.obj) * state.replicas(at)[1] // 100)
         members = {o: state.instances[o] for o in batch.members if o in state.instances}
         upgrade.at_work = {
             o: Touched("" if i.going and upgrade.type == "Extension" else i.uid, i.extensions, i.restarts)

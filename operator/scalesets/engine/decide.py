@@ -32,18 +32,19 @@ def decide(view: SetView, now: datetime) -> Decision:
     if view.deleting:
         return Decision(writes=tuple(ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held))
     stored = view.status
-    view = _guard_replicas(view)
+    view = _as_its_group_wants(_guard_replicas(view))
     base = statuses.bookkeeping(view, now)
     view = replace(view, status=base)
     census = counting.take(view, now)
     step, begin, base, events = _upgrade(view, base, census, now)
     upgrade = _at_work(view, base, step)
     plan = instances.tend(view, census, step.members, now) if not view.is_group else instances.Plan()
-    free = not base.current_upgrade and not begin.writes and not view.is_group
+    free = not base.current_upgrade and not begin.writes and not view.is_group and view.wanted is None
     intents = automatic.intents(view, census, now) if free else automatic.Intents()
+    members = step.members if view.wanted is None else frozenset(view.names)
     base = replace(
         base,
-        record=statuses.record(view, census, members=step.members, judged=step.record, intents=intents.record),
+        record=statuses.record(view, census, members=members, judged=step.record, intents=intents.record),
     )
     after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
     dropped, expiry = history.outdated(view, now)
@@ -97,6 +98,15 @@ def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
     """The upgrade that the status speaks of, with the status that is about to be stored."""
     upgrade = view.current_upgrade if base.current_upgrade else None
     return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
+
+
+def _as_its_group_wants(view: SetView) -> SetView:
+    """A machine in the running batch of its availability set: what that wants goes on record, so that the machine comes
+    back as it also when the batch is over.
+    """
+    if view.wanted is None:
+        return view
+    return replace(view, status=replace(view.status, record=dict.fromkeys(view.names, view.wanted)))
 
 
 def _guard_replicas(view: SetView) -> SetView:

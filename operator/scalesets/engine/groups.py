@@ -2,7 +2,7 @@
 
 An availability set is decided as a set whose instances are its machines: one update domain at a time, never all of them
 at once. Only the upgrade is decided here; a machine that is lost, new or changed is tended by its own decision, which
-believes the running batch of its availability set before its own record (``record_of_member``).
+believes the running batch of its availability set before its own record (``wanted_of_member``).
 """
 
 from __future__ import annotations
@@ -73,13 +73,15 @@ def as_one_set(view: SetView) -> SetView:
     )
 
 
-def record_of_member(group: SetView, ordinal: int, known: Release | None) -> Release | None:
-    """What a machine comes back as: where the running batch of its availability set wants it, else as on record."""
+def wanted_of_member(group: SetView, ordinal: int, known: Release | None) -> Release | None:
+    """Where the running batch of its availability set wants a machine, that has ``known`` on record; None while it has
+    no part in one.
+    """
     upgrade = group.current_upgrade
     status = upgrade.status if upgrade is not None else None
     batch = status.running_batch if status is not None else None
     if status is None or batch is None or ordinal not in batch.members:
-        return known
+        return None
     former = batch.members[ordinal]
     wanted = former if ordinal in batch.rolled_back else extensions.upgraded(status.extensions, batch.extension, former)
     if known is None:

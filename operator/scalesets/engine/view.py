@@ -259,6 +259,7 @@ class SetView:
     held_back: str = ""  # why a machine must wait for its turn (machines.py)
     availability_set: str = ""  # that upgrades this machine in its place
     update_domain: int | None = None  # that its availability set gave this machine
+    wanted: Release | None = None  # of this machine, by the running batch of its availability set (groups.py)
     is_group: bool = False  # an availability set: its instances are machines that tend themselves (groups.py)
 
     @property
