@@ -43,7 +43,7 @@ class VirtualMachine(World):
     def decide(self, view: SetView) -> d.Decision:
         decision = decide(view, self.now)
         if self.site is not None and self.group is None:
-            self.site.turns.decided(view, decision)
+            self.site.turns.decided((self.namespace, self.name), view, decision)
         return decision
 
     @property

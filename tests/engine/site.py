@@ -72,12 +72,13 @@ class Site:
         self._refereed.pop(key, None)
         self._again.pop(key, None)
         self._woken.pop(key, None)
-        self.turns.free(machine.uid)
+        self.turns.left(key)
         self._fleet(machine).see("VirtualMachine", "DELETED", self._drawn(machine), self.now)
         for name, upgrade in machine.upgrades.items():
             obj = _upgrade(machine, upgrade)
             self._shown.pop((key, name), None)
             self._fleet(machine).see("RollingUpgrade", "DELETED", obj, self.now)
+            self.turns.stored(key, name, runs=False)
         if (group := machine.group) is not None:
             place = group.places()[machine.name]
             del group.machines[machine.name]
@@ -116,6 +117,7 @@ class Site:
         )
         world.uid, world._ids, world.created = f"uid-{next(self._ids)}", self._ids, self.now
         self.worlds[key] = world
+        self._line_up(key)
         if isinstance(world, VirtualMachine) and world.group is not None:  # its pod is judged as one of its group
             group, refereed = world.group, self._refereed[group_key(world.group)]
             world.watchers.append(lambda _: (group.gather(), refereed.look(group)))
@@ -129,9 +131,19 @@ class Site:
 
     def ask(self, machine: VirtualMachine) -> str:
         """Why the machine must wait for its turn."""
-        same = [m for m in self.machines.values() if self._fleet_key(m) == self._fleet_key(machine) and m.group is None]
-        fleet = [((m.namespace, m.name), _raw(m), [_batches(u) for u in m.upgrades.values()]) for m in same]
-        return self.turns.ask((machine.namespace, machine.name), _raw(machine), fleet)
+        return self.turns.ask((machine.namespace, machine.name))
+
+    def _line_up(self, key: Key) -> None:
+        """The budget learns of a machine and of its upgrades."""
+        machine = self.worlds[key]
+        if isinstance(machine, VirtualMachine) and machine.group is None:
+            self.turns.joined(key, machine.uid, self._fleet_key(machine), next(iter(machine.zones), ""))
+            for upgrade in machine.upgrades.values():
+                self._tell_turns(key, upgrade)
+
+    def _tell_turns(self, key: Key, upgrade: Upgrade) -> None:
+        status = upgrade.status
+        self.turns.stored(key, upgrade.name, runs=status is not None and status.running_batch is not None)
 
     def wake(self, key: Key) -> None:
         """Something happened that concerns it; and its availability set, or its machines."""
@@ -178,6 +190,8 @@ class Site:
     def restart(self) -> None:
         """The operator starts anew."""
         self.turns = Turns(self.wake)
+        for key in self.machines:
+            self._line_up(key)
         self._again.clear()
         for world in self.worlds.values():
             world.restart()
@@ -265,6 +279,8 @@ class Site:
         for name, upgrade in world.upgrades.items():
             if self._shown.get((key, name)) != upgrade:
                 self._shown[key, name] = upgrade
+                if key in self.machines:
+                    self._tell_turns(key, upgrade)
                 referee.see("RollingUpgrade", "MODIFIED", _upgrade(world, upgrade), self.now)
 
     def _drawn(self, machine: VirtualMachine) -> dict[str, Any]:
@@ -289,14 +305,3 @@ def _upgrade(world: VirtualMachine | AvailabilitySet, upgrade: Upgrade) -> dict[
     of = {"virtualMachine" if isinstance(world, VirtualMachine) else "availabilitySet": world.name}
     meta = {"namespace": world.namespace, "name": upgrade.name, "uid": upgrade.uid}
     return {"metadata": meta, **an_upgrade(upgrade, **of)}
-
-
-def _raw(machine: VirtualMachine) -> dict[str, Any]:
-    """As the operator's cache has a machine."""
-    meta = {"namespace": machine.namespace, "name": machine.name, "uid": machine.uid}
-    return {"metadata": meta, "spec": {"zones": list(machine.zones)}}
-
-
-def _batches(upgrade: Upgrade) -> dict[str, Any]:
-    batches = upgrade.status.batches if upgrade.status is not None else ()
-    return {"status": {"batches": [{"outcome": b.outcome.value} for b in batches]}}

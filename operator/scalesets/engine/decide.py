@@ -22,7 +22,7 @@ from scalesets.engine.decision import (
     WriteSetStatus,
     WriteUpgradeStatus,
 )
-from scalesets.engine.rolling import Step
+from scalesets.engine.rolling import WAITING_FOR_TURN, Step
 from scalesets.engine.start import Start
 from scalesets.engine.view import SetStatus, SetView, Upgrade, UpgradeType
 
@@ -70,6 +70,7 @@ def decide(view: SetView, now: datetime) -> Decision:
         events=(*events, *_new_troubles(stored, view)),
         look_again=min((t for t in times if t is not None), default=None),
         within_limit=checks.whole_set(census, policy, code=checks.BEFORE) is None,
+        waits_for_turn=WAITING_FOR_TURN in (begin.reason, _waiting(upgrade)),
     )
 
 
@@ -107,6 +108,11 @@ def _as_its_group_wants(view: SetView) -> SetView:
     if view.wanted is None:
         return view
     return replace(view, status=replace(view.status, record=dict.fromkeys(view.names, view.wanted)))
+
+
+def _waiting(upgrade: Upgrade | None) -> str:
+    """What the upgrade waits for."""
+    return upgrade.status.waiting if upgrade is not None and upgrade.status is not None else ""
 
 
 def _guard_replicas(view: SetView) -> SetView:
