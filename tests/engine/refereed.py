@@ -264,7 +264,9 @@ def _status(status: UpgradeStatus) -> Json:
             "inProgressInstanceCount": progress.in_progress,
             "pendingInstanceCount": progress.pending,
         },
-        "targetExtensions": [{"name": t.name, "from": t.former, "to": t.to} for t in status.extensions],
+        "targetExtensions": [
+            {"name": t.name, "from": t.former, "to": t.to, "outcome": t.outcome.value} for t in status.extensions
+        ],
         "waitingFor": status.waiting,
         "error": {"code": status.error_code, "message": status.error},
         "batches": [_batch(b) for b in status.batches],
