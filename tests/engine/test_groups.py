@@ -161,6 +161,20 @@ def test_places_are_given_in_turn_and_never_change() -> None:
     assert assign({"a": 0, "c": 2}, ["a", "c", "d", "e"]) == {"a": 0, "c": 2, "d": 1, "e": 3}
 
 
+@pytest.mark.requirement("E5c", "E10")
+def test_a_machine_that_its_model_replaces_as_its_batch_begins_has_not_failed() -> None:
+    world = a_group(3, update_domains=3)
+    world.publish_extension("acme/monitor", "1.2.0").run(until=batch(1))
+    other = replace(world.machines[0], name="other", content="other")
+    world.machines[0] = world.models["other"] = other
+    former = world.pods.pop(0).release
+    world._create(0, replace(former, model="other"))
+    world.run()
+    assert status_of(world).progress.failed == 0
+    assert set(on(world).values()) == {"1.2.0"}
+    assert world.pods[0].release.model == "other"
+
+
 @pytest.mark.requirement("E5c")
 def test_a_newcomer_takes_over_nothing_of_who_had_its_place() -> None:
     world = a_group(4, update_domains=4)
