@@ -16,7 +16,9 @@ from engine.refereed import Refereed, an_upgrade
 from engine.server import Decided
 from engine.state import IMAGE, START, Gallery
 from engine.world import World
-from referee import Referee
+from referee import FoulError
+from refereeing.book import Book
+from refereeing.machines import Machines
 from scalesets.engine.view import Model, RollingPolicy, Timing, Upgrade
 from scalesets.kube.seen import Key
 from scalesets.kube.turns import Turns
@@ -38,7 +40,8 @@ class Site:
     extensions: dict[str, Gallery] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
     _refereed: dict[Key, Refereed] = field(default_factory=dict)
-    _fleets: dict[tuple[str, str], Referee] = field(default_factory=dict)  # by subscription and location
+    _fleets: dict[tuple[str, str], Machines] = field(default_factory=dict)  # by subscription and location
+    _book: Book = field(default_factory=lambda: Book(timeline_length=100))
     _shown: dict[tuple[Key, str], Upgrade] = field(default_factory=dict)
     _woken: dict[Key, None] = field(default_factory=dict)
     _again: dict[Key, datetime] = field(default_factory=dict)
@@ -73,11 +76,11 @@ class Site:
         self._again.pop(key, None)
         self._woken.pop(key, None)
         self.turns.left(key)
-        self._fleet(machine).see("VirtualMachine", "DELETED", self._drawn(machine), self.now)
+        self._fleet(machine).see_machine("DELETED", key, self._drawn(machine))
         for name, upgrade in machine.upgrades.items():
             obj = _upgrade(machine, upgrade)
             self._shown.pop((key, name), None)
-            self._fleet(machine).see("RollingUpgrade", "DELETED", obj, self.now)
+            self._fleet(machine).see_upgrade("DELETED", (key[0], name), obj, self.now)
             self.turns.stored(key, name, runs=False)
         if (group := machine.group) is not None:
             place = group.places()[machine.name]
@@ -238,8 +241,8 @@ class Site:
         """Raise what was found: of each machine and availability set by itself, and of all together (I10)."""
         for refereed in self._refereed.values():
             refereed.check()
-        for referee in self._fleets.values():
-            referee.check()
+        if self._book.violations:
+            raise FoulError("\n".join(map(str, self._book.violations)))
 
     def check_rest(self, lasting: timedelta = timedelta(minutes=30)) -> None:
         """Every started upgrade has ended (I7), and nothing changes any more (I9)."""
@@ -267,21 +270,21 @@ class Site:
     def _fleet_key(self, world: World) -> tuple[str, str]:
         return self.subscriptions.get(world.namespace, ""), world.location
 
-    def _fleet(self, world: World) -> Referee:
-        return self._fleets.setdefault(self._fleet_key(world), Referee())
+    def _fleet(self, world: World) -> Machines:
+        return self._fleets.setdefault(self._fleet_key(world), Machines(self._book))
 
     def _show(self, world: World) -> None:
         """What the referee of I10 sees: machines, and the upgrades of machines and availability sets."""
         assert isinstance(world, VirtualMachine | AvailabilitySet)
         referee, key = self._fleet(world), (world.namespace, world.name)
         if isinstance(world, VirtualMachine):
-            referee.see("VirtualMachine", "MODIFIED", self._drawn(world), self.now)
+            referee.see_machine("MODIFIED", key, self._drawn(world))
         for name, upgrade in world.upgrades.items():
             if self._shown.get((key, name)) != upgrade:
                 self._shown[key, name] = upgrade
                 if key in self.machines:
                     self._tell_turns(key, upgrade)
-                referee.see("RollingUpgrade", "MODIFIED", _upgrade(world, upgrade), self.now)
+                referee.see_upgrade("MODIFIED", (world.namespace, name), _upgrade(world, upgrade), self.now)
 
     def _drawn(self, machine: VirtualMachine) -> dict[str, Any]:
         domain = machine.status.update_domain

@@ -14,10 +14,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, event, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from engine import reached
 from engine.site import HERE, THERE, Site
 from engine.state import Gallery
 from engine.world import FIRST_MODEL, IMAGE, SECOND
@@ -284,8 +285,8 @@ class Machine(RuleBasedStateMachine):
         """Faults end and health returns: every upgrade ends, whoever has opted in gets the newest, and it is quiet."""
         if not hasattr(self, "site"):
             return
-        self._tell_what_was_reached()
         site = self.site
+        reached.tell(u for w in site.worlds.values() for u in w.upgrades.values())
         site.bad.clear()
         for key, machine in site.machines.items():
             machine.quota_full, machine.missing_secrets, machine.fresh_since = False, "", site.now
@@ -325,17 +326,6 @@ class Machine(RuleBasedStateMachine):
         ]
         newest = ".".join(map(str, max(there)))
         assert installed == newest, (name, extension.name, installed, newest, self.site.log())
-
-    def _tell_what_was_reached(self):
-        """For --hypothesis-show-statistics."""
-        for status in self._statuses():
-            event(f"an upgrade {status.code.value} {status.error_code}")
-            for target in status.extensions:
-                event(f"an extension {target.outcome.value} {target.error_code}")
-            if any(b.roll_back_failed for b in status.batches):
-                event("a put-back failed")
-            if status.waiting:
-                event(f"an upgrade waits: {status.waiting}")
 
 
 Machine.TestCase.settings = settings(

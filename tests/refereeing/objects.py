@@ -15,6 +15,8 @@ LAG = timedelta(seconds=2)
 """How far behind the world the operator's knowledge may be."""
 PREFIX = "scalesets.dev/"
 EXTENSION = "extension.scalesets.dev/"
+MACHINE, GROUP = "virtualmachine/", "availabilityset/"
+"""Stand before the names of machines and availability sets where they and sets are named side by side."""
 PLATFORM_PERCENT = 20
 """OS and extension upgrades never exceed so many percent (O8)."""
 
@@ -63,6 +65,23 @@ def ordinal_of(name: str, set_name: str) -> int | None:
     """The ordinal in an instance's name."""
     stem, _, tail = name.rpartition("-")
     return int(tail) if stem == set_name and tail.isdigit() else None
+
+
+def owner_of_pod(name: str, labels: Json) -> tuple[str, int | None]:
+    """Whose instance a pod is, by its labels, and which: the ordinal is None when the name doesn't fit."""
+    if machine := labels.get(f"{PREFIX}virtual-machine", ""):
+        return MACHINE + machine, 0 if name == machine else None
+    owner = labels.get(f"{PREFIX}scaleset", "")
+    return owner, ordinal_of(name, owner) if owner else None
+
+
+def owner_of_upgrade(spec: Json) -> str:
+    """What a RollingUpgrade upgrades."""
+    if machine := spec.get("virtualMachine"):
+        return f"{MACHINE}{machine}"
+    if group := spec.get("availabilitySet"):
+        return f"{GROUP}{group}"
+    return str(spec.get("scaleSet", ""))
 
 
 def moment(text: str | None) -> datetime | None:
