@@ -23,6 +23,7 @@ from engine.site import HERE, THERE, Site
 from engine.state import Gallery
 from engine.world import FIRST_MODEL, IMAGE, SECOND
 from scalesets.engine.catalogue import PublishedVersion
+from scalesets.engine.reasons import CANCELLED_BY_USER
 from scalesets.engine.view import ModelExtension, RollingPolicy, Timing, UpgradeStatus
 
 which = st.integers(0, 30)
@@ -325,6 +326,9 @@ class Machine(RuleBasedStateMachine):
             if p.version.startswith(f"{major}.") and (p.target_regions is None or machine.location in p.target_regions)
         ]
         newest = ".".join(map(str, max(there)))
+        last = (machine.group or machine).status.last_extension_upgrades.get(extension.name)
+        if last is not None and last.version == newest and last.code == CANCELLED_BY_USER:
+            return  # the user's word: not by itself again
         assert installed == newest, (name, extension.name, installed, newest, self.site.log())
 
 
