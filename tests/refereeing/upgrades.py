@@ -334,6 +334,8 @@ class Upgrades:
                 continue
             if upgrade.type == "OSImage" and not objects.is_newer(upgrade.target.version, instance.version):
                 continue
+            if state.obj.get("kind") == "AvailabilitySet":
+                continue  # each of its machines may opt out by itself
             if upgrade.type == "Extension" and not upgrade.is_behind(objects.installed(instance.extensions)):
                 continue
             left.append(ordinal)
