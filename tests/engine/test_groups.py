@@ -239,3 +239,19 @@ def test_another_model_waits_for_the_end_of_the_batch() -> None:
     assert all(w.status.record == {0: wanted} for w in busy.writes if isinstance(w, WriteSetStatus))
     world.run()
     assert world.on("second") == {0}
+
+
+@pytest.mark.requirement("E3", "E5c")
+def test_a_machine_that_is_put_back_is_wanted_as_it_was() -> None:
+    world = a_group(4, update_domains=4)
+    world.bad.add("monitor:1.2.0")
+    world.publish_extension("acme/monitor", "1.2.0")
+    world.run(until=lambda w: any(b.rolled_back for u in w.upgrades.values() if u.status for b in u.status.batches))
+    view = world.view()
+    wanted = wanted_of_member(view, 0, None)
+    assert wanted is not None
+    assert dict(wanted.extensions) == {"monitor": "1.0.0"}
+    upgrade = view.current_upgrade
+    assert upgrade is not None and upgrade.status is not None
+    without = replace(upgrade, status=replace(upgrade.status, scope=upgrade.status.scope - {0}))
+    assert wanted_of_member(replace(view, upgrades=(without,)), 0, None) is None, "who left the scope is another's"
