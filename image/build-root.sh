@@ -62,9 +62,10 @@ site="$root/usr/local/lib/python3.11/dist-packages"
 "${pip[@]}" install --no-index --no-deps --no-compile --target "$work/own" "$work/wheel"/*.whl
 mkdir -p "$root/usr/local/bin"
 rm -rf "$work/own/bin" "$site/bin"
-# What pip notes of the folder that it installed from names a path of this machine.
-find "$work/own" "$site" -path '*.dist-info/direct_url.json' -delete
 cp -R "$work/own/." "$site/"
+# What pip notes names paths of this machine, and programs that aren't there.
+find "$site" -path '*.dist-info/direct_url.json' -delete
+find "$site" -path '*.dist-info/RECORD' -exec sed -i -e '/^\.\.\/\.\.\/bin\//d' -e '/direct_url\.json/d' {} +
 cat >"$root/usr/local/bin/scalesets" <<'PROGRAM'
 #!/usr/bin/python3.11 -I
 from scalesets.cli.app import main
@@ -85,16 +86,18 @@ find "$root" -depth -name __pycache__ -exec rm -rf {} +
 find "$site" -depth -type d -name tests -exec rm -rf {} +
 
 echo "== Byte code, for a root file system that is read-only"
-"$python" -m compileall -q -j 1 --invalidation-mode unchecked-hash -s "$root" -p / \
-  "$root/usr/lib/python3.11" "$site"
+inside=(chroot)
+[ "$(id -u)" = 0 ] || inside=(unshare --map-root-user chroot)
+[ ! -x /sbin/ldconfig ] || /sbin/ldconfig -r "$root" -X
+rm -rf "$root/var/cache/ldconfig"
+# By the image's own Python: another one, though of the same 3.11, writes other code.
+"${inside[@]}" "$root" /usr/bin/python3.11 -m compileall -q -j 1 --invalidation-mode unchecked-hash \
+  /usr/lib/python3.11 /usr/local/lib/python3.11/dist-packages
 
 echo "== The bill of materials"
 "$python" "$source/image/sbom.py" "$root" "$root/usr/share/sbom/scaleset-operator.cdx.json"
 
 echo "== It runs"
-inside=(chroot)
-[ "$(id -u)" = 0 ] || inside=(unshare --map-root-user chroot)
-[ ! -x /sbin/ldconfig ] || /sbin/ldconfig -r "$root" -X
 "${inside[@]}" "$root" /usr/local/bin/scalesets --version
 "${inside[@]}" "$root" /usr/bin/python3.11 -I -c 'import ssl, sqlite3, ctypes, bz2, lzma, uuid, kopf, uvloop, cryptography.x509
 from scalesets.kube import handlers'

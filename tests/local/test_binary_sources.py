@@ -247,6 +247,19 @@ class TestHelm:
         assert find_binaries(mirror.progress, ["helm"]) == {"helm": own}
 
 
+    def test_it_runs_on_the_control_plane_of_the_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        script = f'[ "$*" = "version --short" ] && echo v{versions.HELM} && exit; echo "$KUBECONFIG: $*"; exit 3'
+        a_program(tmp_path / "assets" / "helm", script)
+        monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
+
+        result = CliRunner().invoke(app, ["local", "helm", "--dir", str(tmp_path), "list", "-A", "--help"])
+
+        assert capfd.readouterr().out == f"{tmp_path / 'kubeconfig'}: list -A --help\n"
+        assert result.exit_code == 3
+
+
 class TestAssets:
     def test_programs_of_our_minor_version_are_taken_others_passed_over(
         self, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
