@@ -183,6 +183,7 @@ def down() -> None:
         [kind, "delete", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG)], env=docker, check=False
     )
     if daemon := _our_daemon():
+        subprocess.run(["docker", "network", "rm", "kind"], env=docker, capture_output=True, check=False)  # its bridge
         end([daemon])
         _run([str(ROOT / "tools/namespaces.sh"), "--remove", _GROUP], docker)
         (STATE / "docker.json").unlink()
