@@ -145,10 +145,15 @@ def install() -> None:
     first = subprocess.run(asked, capture_output=True, check=False).returncode != 0
     target = [str(ROOT / "charts" / OPERATOR), f"--namespace={NAMESPACE}", "--create-namespace"]
     _run([*helm, "upgrade", "--install", OPERATOR, *target, "--timeout=3m"], docker)
-    kubectl = [str(found["kubectl"]), f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}", "rollout"]
+    kubectl = [str(found["kubectl"]), f"--kubeconfig={KUBECONFIG}", f"--namespace={NAMESPACE}"]
+    deployment = f"deployment/{OPERATOR}"
     if not first:  # the image's name is the same, so nobody else would notice that there is a new one
-        _run([*kubectl, "restart", f"deployment/{OPERATOR}"], docker)
-    _run([*kubectl, "status", f"deployment/{OPERATOR}", "--timeout=3m"], docker)
+        _run([*kubectl, "rollout", "restart", deployment], docker)
+    rolled = subprocess.run([*kubectl, "rollout", "status", deployment, "--timeout=3m"], check=False)
+    if rolled.returncode:
+        logs = [*kubectl, "logs", deployment, "--tail=5"]
+        said = subprocess.run(logs, capture_output=True, text=True, check=False).stdout.strip()
+        raise LocalError(f"the operator doesn't get ready; its log ends so:\n{said}")
 
 
 def test(arguments: list[str]) -> int:
