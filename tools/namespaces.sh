@@ -38,7 +38,7 @@ join() {
 
 if [ "$1" = --remove ]; then
   for attempt in $(seq 50); do  # the kernel takes a moment to let go of what was killed
-    left=$(find /sys/fs/cgroup -depth -type d -path "*/$2*" 2> /dev/null)
+    left=$(find /sys/fs/cgroup -depth -type d \( -path "*/$2" -o -path "*/$2/*" \) 2> /dev/null)
     [ -n "$left" ] || exit 0
     for group in $left; do rmdir "$group" 2> /dev/null || true; done
     sleep 0.1
