@@ -129,7 +129,8 @@ def install() -> None:
     load = [str(found["kind"]), "load"]
     version = yaml.safe_load((ROOT / "charts" / OPERATOR / "Chart.yaml").read_text())["appVersion"]
     image = f"{OPERATOR}:{version}"
-    if "VERSION_CODENAME=bookworm" in Path("/etc/os-release").read_text():
+    system = Path("/etc/os-release")
+    if system.exists() and "VERSION_CODENAME=bookworm" in system.read_text():  # what image/build-root.sh asks for
         machine = ARCHITECTURES.get(platform.machine(), platform.machine())
         archive = ROOT / "dist" / f"{OPERATOR}-{version}-{machine}.tar"
         _run([sys.executable, str(ROOT / "tools/image.py"), "--out", str(archive), "--name", image], docker)
