@@ -22,7 +22,7 @@ from scalesets.engine.decision import (
     WriteSetStatus,
     WriteUpgradeStatus,
 )
-from scalesets.engine.rolling import Step
+from scalesets.engine.rolling import WAITING_FOR_TURN, Step
 from scalesets.engine.start import Start
 from scalesets.engine.view import SetStatus, SetView, Upgrade, UpgradeType
 
@@ -69,6 +69,7 @@ def decide(view: SetView, now: datetime) -> Decision:
         events=(*events, *_new_troubles(stored, view)),
         look_again=min((t for t in times if t is not None), default=None),
         within_limit=checks.whole_set(census, policy, code=checks.BEFORE) is None,
+        waits_for_turn=WAITING_FOR_TURN in (begin.reason, _waiting(upgrade)),
     )
 
 
@@ -97,6 +98,11 @@ def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
     """The upgrade that the status speaks of, with the status that is about to be stored."""
     upgrade = view.current_upgrade if base.current_upgrade else None
     return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
+
+
+def _waiting(upgrade: Upgrade | None) -> str:
+    """What the upgrade waits for."""
+    return upgrade.status.waiting if upgrade is not None and upgrade.status is not None else ""
 
 
 def _guard_replicas(view: SetView) -> SetView:

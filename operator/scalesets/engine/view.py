@@ -188,6 +188,9 @@ class TroubleKind(Enum):
     TEMPLATE_REFUSED = "TemplateRefused"  # the server refuses the pod; holds new batches and creations of that model
     PREFLIGHT = "ExternalResources"  # a secret or config map that the model names is missing or expired
     NO_AVAILABILITY_SET = "AvailabilitySetNotFound"  # that a machine names
+    AVAILABILITY_SET_ELSEWHERE = "AvailabilitySetElsewhere"  # it has another location than the machine
+    SUBSCRIPTION_UNKNOWN = "SubscriptionUnknown"  # the label of the machine's namespace can't be read
+    SUBSCRIPTION_IN_PART = "SubscriptionInPart"  # it has namespaces that others serve
     NAME_CONFLICT = "NameConflict"  # a foreign pod has the name
     CLAIM_CONFLICT = "ClaimConflict"  # a foreign claim has the name
     CLAIM_NOT_ADOPTED = "ClaimNotAdopted"  # it may not become the set's own

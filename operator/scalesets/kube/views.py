@@ -140,7 +140,7 @@ def build(seen: Seen, *, settings: Settings) -> SetView:
         spare_claims=spare,
         delete_claims_when_scaled=own.delete_claims_when_scaled,
         upgrades=tuple(_upgrades.get(u, None, lambda u=u: upgrades.read(u)) for u in seen.upgrades),  # type: ignore[misc]
-        troubles=seen.troubles,
+        troubles=(*seen.troubles, *seen.circumstances),
         fresh_since=seen.fresh_since,
         within_limit_since=seen.within_limit_since,
         losses=dict(seen.losses),
