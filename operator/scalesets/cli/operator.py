@@ -66,6 +66,9 @@ def operator(
     liveness: Annotated[
         int | None, typer.Option(metavar="PORT", help="Answer liveness probes at /healthz there.")
     ] = None,
+    metrics: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics at /metrics there.")
+    ] = None,
     read_secrets: Annotated[
         bool,
         typer.Option(help="Look at the Secrets that a set names before its upgrades (needs the right to get them)."),
@@ -88,6 +91,7 @@ def operator(
         leader_election=leader_election,
         lease_namespace=lease_namespace or os.environ.get("POD_NAMESPACE") or catalog_namespace,
         liveness_port=liveness,
+        metrics_port=metrics,
         stats_file=Path(stats) if stats else None,
     )
     with errors_in_words():

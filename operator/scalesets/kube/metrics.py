@@ -1,8 +1,8 @@
 """The operator's Prometheus metrics (docs/reference/metrics.md): what it did to fleets, and what that cost it.
 
 What happened to an upgrade is read from two versions of the RollingUpgrade as they are stored, so a decision that was
-never stored doesn't count. How fleets are is gathered when somebody asks. Names follow the field: base units, `_total` for what
-only grows, and `workqueue_`, `rest_client_` and `leader_election_` as other controllers have them.
+never stored doesn't count. How fleets are is gathered when somebody asks. Names follow the field: base units, `_total`
+for what only grows, and `workqueue_`, `rest_client_` and `leader_election_` as other controllers have them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from importlib.metadata import version
 from typing import Any
 
 from prometheus_client import (
@@ -29,6 +30,9 @@ from prometheus_client.registry import Collector
 from scalesets.kube import times
 from scalesets.kube.names import Raw
 
+Fleet = tuple[Raw, Iterable[tuple[str, bool]]]
+"""A set, machine or availability set, and of each instance the image version and whether it is healthy."""
+
 FINAL = frozenset({"Completed", "Cancelled", "Faulted"})
 RUNNING = "Running"
 
@@ -40,18 +44,24 @@ _LONG = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 class Metrics:
     """One registry; whoever does something says so here."""
 
-    def __init__(self, *, version: str = "") -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.leading = False
         for collector in (PLATFORM_COLLECTOR, GC_COLLECTOR):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
-        Info("scalesets_build", "The operator's version.", registry=self.registry).info({"version": version})
+        Info("scalesets_build", "The operator's version.", registry=self.registry).info(
+            {"version": version("scaleset-operator")}
+        )
         self._upgrades = self._counter(
             "scalesets_upgrades_total", "Upgrades that ended.", "type", "outcome", "started_by"
         )
         self._upgrade_seconds = self._histogram(
-            "scalesets_upgrade_duration_seconds", "From an upgrade's start to its end.", "type", "outcome", buckets=_LONG
+            "scalesets_upgrade_duration_seconds",
+            "From an upgrade's start to its end.",
+            "type",
+            "outcome",
+            buckets=_LONG,
         )
         self._batches = self._counter("scalesets_batches_total", "Batches that were judged.", "type", "outcome")
         self._batch_seconds = self._histogram(
@@ -60,9 +70,9 @@ class Metrics:
         self._touched = self._counter(
             "scalesets_instances_upgraded_total", "Instances of judged batches.", "type", "outcome"
         )
-        self._health = self._histogram(
+        self._ready = self._histogram(
             "scalesets_instance_health_wait_seconds",
-            "From a batch's start until a member was healthy on the target.",
+            "From a batch's start until a member that was made anew is Ready.",
             "type",
             buckets=_WAITS,
         )
@@ -127,9 +137,9 @@ class Metrics:
         """Whom to ask for the queue's length."""
         self._depth.labels("scalesets").set_function(depth)
 
-    def healthy(self, kind: str, seconds: float) -> None:
-        """A member of a running batch is healthy on its target."""
-        self._health.labels(kind).observe(max(0.0, seconds))
+    def became_ready(self, kind: str, seconds: float) -> None:
+        """A member of a running batch is Ready again."""
+        self._ready.labels(kind).observe(max(0.0, seconds))
 
     def upgrade_changed(self, before: Raw | None, after: Raw | None) -> None:
         """A RollingUpgrade was stored anew. One that is seen for the first time tells nothing: it may be old."""
@@ -155,6 +165,10 @@ class Metrics:
 
     # -- what is asked -------------------------------------------------------------------------------------------------
 
+    def gather(self, fleets: Callable[[], Iterable[Fleet]]) -> None:
+        """Whom to ask how the fleets are; only the leader knows."""
+        self.registry.register(Fleets(lambda: fleets() if self.leading else ()))
+
     def text(self) -> bytes:
         """Everything, in the text format."""
         return generate_latest(self.registry)
@@ -169,11 +183,11 @@ class Metrics:
         return Histogram(name, words, labels, buckets=tuple(buckets), registry=self.registry)
 
 
-class Fleet(Collector):
+class Fleets(Collector):
     """How the fleets are, gathered when somebody asks: by version and health, and the conditions that alerts need."""
 
-    def __init__(self, sets: Callable[[], Iterable[tuple[Raw, Iterable[tuple[str, bool]]]]]) -> None:
-        self._sets = sets
+    def __init__(self, fleets: Callable[[], Iterable[Fleet]]) -> None:
+        self._fleets = fleets
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' side of it."""
@@ -183,17 +197,19 @@ class Fleet(Collector):
             "scalesets_instances", "Instances that are there.", labels=[*owner, "image_version", "health"]
         )
         conditions = GaugeMetricFamily(
-            "scalesets_status_condition", "1 for the status that the condition has.", labels=[*owner, "condition", "status"]
+            "scalesets_status_condition",
+            "1 for the status that the condition has.",
+            labels=[*owner, "condition", "status"],
         )
         upgrading = GaugeMetricFamily("scalesets_upgrading", "1 while an upgrade is at work.", labels=owner)
-        for raw, present in self._sets():
+        for raw, present in self._fleets():
             metadata, status = raw["metadata"], raw.get("status") or {}
             labels = [metadata["namespace"], raw["kind"], metadata["name"]]
             if raw["kind"] != "AvailabilitySet":
                 wanted.add_metric(labels, raw["spec"].get("replicas", 1))
-            tally = Tally((version, "healthy" if healthy else "unhealthy") for version, healthy in present)
-            for (version, health), count in sorted(tally.items()):
-                instances.add_metric([*labels, version, health], count)
+            tally = Tally((release, "healthy" if healthy else "unhealthy") for release, healthy in present)
+            for (release, health), count in sorted(tally.items()):
+                instances.add_metric([*labels, release, health], count)
             for condition in status.get("conditions") or ():
                 conditions.add_metric([*labels, condition["type"], condition["status"]], 1)
             upgrading.add_metric(labels, 1 if status.get("currentUpgrade") else 0)

@@ -14,6 +14,7 @@ from datetime import datetime
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Decision, Event
 from scalesets.engine.groups import as_one_set, decide_group
+from scalesets.engine.view import SetView
 from scalesets.kube import views
 from scalesets.kube.at_work import awaited, models_at_work
 from scalesets.kube.catalogue_status import CatalogueStatus
@@ -134,15 +135,28 @@ class Reconciler:
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)
+        self._cluster.metrics.decided(ended - started)
         settle = min(max((time.thread_time() - cpu) * SHARE_OF_TIME, SHORTEST_SETTLE), LONGEST_SETTLE)
         context = Context(key, seen, view, memory)
         _remember_limit(memory, decision, now)
-        memory.awaited = awaited(view)
+        self._note_ready(view, memory, now)
         if not view.deleting and (await self._performer.adopt(context)):
             return Again(at_once=True)
         return await self._execution.carry_out(
             context, decision, now, settle=settle, since=woken or started, observed=observed
         )
+
+    def _note_ready(self, view: SetView, memory: Memory, now: datetime) -> None:
+        """Who of the running batch is Ready now, and was made anew and awaited."""
+        before, memory.awaited = memory.not_ready, awaited(view)
+        memory.not_ready = set(memory.awaited)
+        upgrade = view.current_upgrade
+        running = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
+        if upgrade is None or running is None or running.extension:
+            return
+        for ordinal in before - memory.not_ready - running.failed:
+            if ordinal in running.members:
+                self._cluster.metrics.became_ready(upgrade.type.value, (now - running.start).total_seconds())
 
     def _waits_for_place(self, seen: Seen) -> bool:
         group = self._world.group_of(seen.scale_set)

@@ -35,6 +35,7 @@ class Settings:
     watch_patience: float = WATCH_PATIENCE  # seconds for which a watch may be away before the operator ends itself
     concurrency: int = 48  # writes at the same time, over all sets
     liveness_port: int | None = None
+    metrics_port: int | None = None
     stats_file: Path | None = None  # where to write the figures of stats.py
 
     def serves(self, namespace: str) -> bool:
