@@ -23,3 +23,5 @@ html_copy_source = False
 # `make docs ARGS="-b linkcheck"` asks other sites too.
 linkcheck_ignore = [r"https?://(localhost|127\.0\.0\.1)"]
 suppress_warnings = ["misc.highlighting_failure"]  # a quoted argument over two lines is good shell
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
