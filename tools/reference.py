@@ -1,4 +1,4 @@
-"""The reference pages that are made, not written: a page for each kind from its CRD, one for the commands.
+"""The reference pages that are made, not written: one for each kind from its CRD, for the commands, for the metrics.
 
 What users look up is then what the API server and the program really take. `--write` makes docs/reference/, `--check`
 (part of `make lint`) fails where a page differs from what would be made.
@@ -15,6 +15,7 @@ import typer.main
 import yaml
 
 from scalesets.cli.commands import app
+from scalesets.kube.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = "docs/reference"
@@ -47,6 +48,7 @@ def pages() -> Iterator[tuple[Path, str]]:
         kind = crd["spec"]["names"]["kind"]
         yield ROOT / PAGES / f"{kind.lower()}.md", kind_page(crd, source.name)
     yield ROOT / PAGES / "commands.md", commands_page()
+    yield ROOT / PAGES / "metrics.md", metrics_page()
 
 
 # ------------------------------------------------------------------------------------------------------------- kinds
@@ -169,6 +171,30 @@ def _parameters(command: Any) -> str:
             words += f" Default: `{default}`."
         rows.append(f"| {', '.join(f'`{each}`' for each in named)} | {_escaped(words)} |\n")
     return "| | |\n|---|---|\n" + "".join(rows) if rows else ""
+
+
+# ----------------------------------------------------------------------------------------------------------- metrics
+
+
+def metrics_page() -> str:
+    """The page of the metrics: those of the operator, and in a line those of the process that every program has."""
+    metrics = Metrics()
+    metrics.lead()
+    metrics.gather(lambda: ())
+    rows = []
+    for family in metrics.described():
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        rows.append(f"| `{family.name}` | {family.type} | {labels} | {_escaped(family.words)} |\n")
+    return "\n".join(
+        [
+            NOTE.format(source="operator/scalesets/kube/metrics.py"),
+            "# Metrics\n",
+            "`scalesets operator --metrics 8080` serves them at `/metrics`; the chart does so and has a ServiceMonitor.",
+            "Upgrades, batches and fleets are counted by the operator that leads; the others show the metrics of their",
+            "process only. `process_` and `python_` are as in every Python program.\n",
+            f"| name | type | labels | |\n|---|---|---|---|\n{''.join(rows)}",
+        ]
+    )
 
 
 def _prose(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from typing import Any
@@ -41,12 +42,23 @@ _WAITS = (1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 450, 600, 900, 1800)
 _LONG = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
 
 
+@dataclass(frozen=True, slots=True)
+class Description:
+    """One metric, for people."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    words: str
+
+
 class Metrics:
     """One registry; whoever does something says so here."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.leading = False
+        self._described: list[Description] = []
         for collector in (PLATFORM_COLLECTOR, GC_COLLECTOR):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
@@ -173,14 +185,37 @@ class Metrics:
         """Everything, in the text format."""
         return generate_latest(self.registry)
 
+    def described(self) -> tuple[Description, ...]:
+        """The operator's own metrics, for their reference."""
+        return (*self._described, *FLEETS)
+
     def _counter(self, name: str, words: str, *labels: str) -> Counter:
+        self._described.append(Description(name, "counter", labels, words))
         return Counter(name, words, labels, registry=self.registry)
 
     def _gauge(self, name: str, words: str, *labels: str) -> Gauge:
+        self._described.append(Description(name, "gauge", labels, words))
         return Gauge(name, words, labels, registry=self.registry)
 
     def _histogram(self, name: str, words: str, *labels: str, buckets: Iterable[float]) -> Histogram:
+        self._described.append(Description(name, "histogram", labels, words))
         return Histogram(name, words, labels, buckets=tuple(buckets), registry=self.registry)
+
+
+_OWNER = ("namespace", "kind", "name")
+FLEETS = (
+    Description("scalesets_replicas", "gauge", _OWNER, "Instances that the spec asks for."),
+    Description(
+        "scalesets_instances", "gauge", (*_OWNER, "image_version", "health"), "Instances that are there, by health."
+    ),
+    Description(
+        "scalesets_status_condition",
+        "gauge",
+        (*_OWNER, "condition", "status"),
+        "1 for the status that the condition has.",
+    ),
+    Description("scalesets_upgrading", "gauge", _OWNER, "1 while an upgrade is at work."),
+)
 
 
 class Fleets(Collector):
@@ -191,17 +226,9 @@ class Fleets(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' side of it."""
-        owner = ["namespace", "kind", "name"]
-        wanted = GaugeMetricFamily("scalesets_replicas", "Instances that the spec asks for.", labels=owner)
-        instances = GaugeMetricFamily(
-            "scalesets_instances", "Instances that are there.", labels=[*owner, "image_version", "health"]
+        wanted, instances, conditions, upgrading = (
+            GaugeMetricFamily(each.name, each.words, labels=each.labels) for each in FLEETS
         )
-        conditions = GaugeMetricFamily(
-            "scalesets_status_condition",
-            "1 for the status that the condition has.",
-            labels=[*owner, "condition", "status"],
-        )
-        upgrading = GaugeMetricFamily("scalesets_upgrading", "1 while an upgrade is at work.", labels=owner)
         for raw, present in self._fleets():
             metadata, status = raw["metadata"], raw.get("status") or {}
             labels = [metadata["namespace"], raw["kind"], metadata["name"]]
