@@ -1,4 +1,6 @@
-"""Extensions that wait for each other in a circle of three or more: the schema can't see it, a condition names it (O7)."""
+"""Extensions that wait for each other in a circle of three or more: the schema can't see it, so a condition names it
+(O7).
+"""
 
 from __future__ import annotations
 

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import pytest
 
+from engine.machines import VirtualMachine
 from engine.test_extension_upgrade import MONITOR, a_set, installed, status_of
-from engine.world import World
 from scalesets.engine.machines import most_at_once, turn
-from scalesets.engine.view import Code, SetView, UpgradeMode, UpgradeType
+from scalesets.engine.view import Code, UpgradeMode, UpgradeType
 
 
-@dataclass
-class OneMachine(World):
-    """A virtual machine: a set of one instance that has the machine's own name."""
-
-    held_back: str = ""
-    availability_set: str = ""
-
-    def view(self) -> SetView:
-        view = super().view()
-        return replace(view, names={0: view.name}, held_back=self.held_back, availability_set=self.availability_set)
-
-
-def a_machine(**fields: object) -> OneMachine:
-    world = a_set(MONITOR, world=OneMachine, replicas=1, update_domains=1, mode=UpgradeMode.AUTOMATIC, **fields)
-    assert isinstance(world, OneMachine)
+def a_machine(**fields: object) -> VirtualMachine:
+    world = a_set(MONITOR, world=VirtualMachine, replicas=1, update_domains=1, mode=UpgradeMode.AUTOMATIC, **fields)
+    assert isinstance(world, VirtualMachine)
     return world
 
 

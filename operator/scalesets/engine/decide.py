@@ -32,23 +32,27 @@ def decide(view: SetView, now: datetime) -> Decision:
     if view.deleting:
         return Decision(writes=tuple(ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held))
     stored = view.status
-    view = _guard_replicas(view)
+    view = _as_its_group_wants(_guard_replicas(view))
     base = statuses.bookkeeping(view, now)
     view = replace(view, status=base)
     census = counting.take(view, now)
     step, begin, base, events = _upgrade(view, base, census, now)
     upgrade = _at_work(view, base, step)
-    plan = instances.tend(view, census, step.members, now) if not view.is_group else instances.Plan()
-    free = not base.current_upgrade and not begin.writes and not view.is_group
+    failed = rolling.has_failed(view, census)
+    plan = instances.Plan()
+    if not view.is_group:
+        plan = instances.tend(view, census, step.members, now, target_failed=failed)
+    free = not base.current_upgrade and not begin.writes and not view.is_group and view.wanted is None
     intents = automatic.intents(view, census, now) if free else automatic.Intents()
+    members = step.members if view.wanted is None else frozenset(view.names)
     base = replace(
         base,
-        record=statuses.record(view, census, members=step.members, judged=step.record, intents=intents.record),
+        record=statuses.record(view, census, members=members, judged=step.record, intents=intents.record),
     )
     after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
     dropped, expiry = history.outdated(view, now)
-    trial = step.dry_run or intents.trial
-    writes: list[Write] = [trial] if trial else []  # first: a refused template ends the decision unsaid
+    # First, for what is refused there ends the decision unsaid.
+    writes: list[Write] = [step.dry_run] if step.dry_run else [*intents.trials]
     writes.extend(begin.writes)
     if after != stored:
         writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after, judged=step.record)))
@@ -98,6 +102,15 @@ def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
     """The upgrade that the status speaks of, with the status that is about to be stored."""
     upgrade = view.current_upgrade if base.current_upgrade else None
     return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
+
+
+def _as_its_group_wants(view: SetView) -> SetView:
+    """A machine in the running batch of its availability set: what that wants goes on record, so that the machine comes
+    back as it also when the batch is over.
+    """
+    if view.wanted is None:
+        return view
+    return replace(view, status=replace(view.status, record=dict.fromkeys(view.names, view.wanted)))
 
 
 def _waiting(upgrade: Upgrade | None) -> str:

@@ -23,6 +23,7 @@ from scalesets.engine.view import (
     Release,
     RollingPolicy,
     SetView,
+    TroubleKind,
     Upgrade,
     UpgradeStatus,
 )
@@ -91,7 +92,11 @@ def _wanted(view: SetView, upgrade: Upgrade, status: UpgradeStatus, batch: Batch
         for ordinal, former in batch.members.items()
         if ordinal in status.scope
     }
-    return {o: _relabelled(view, o, release) for o, release in wanted.items()} if batch.extension else wanted
+    if not batch.extension:
+        return wanted
+    if view.is_group:
+        return {o: _of_its_own_model(view, batch, o, release) for o, release in wanted.items()}
+    return {o: _relabelled(view, o, release) for o, release in wanted.items()}
 
 
 def _relabelled(view: SetView, ordinal: int, wanted: Release) -> Release:
@@ -103,6 +108,18 @@ def _relabelled(view: SetView, ordinal: int, wanted: Release) -> Release:
     if shown is None or known is None or shown.content != known.content:
         return wanted
     return replace(wanted, model=instance.release.model)
+
+
+def _of_its_own_model(view: SetView, batch: Batch, ordinal: int, wanted: Release) -> Release:
+    """What the pod of an availability set's machine shows, with the batch's extension as wanted: its model, which may
+    have replaced it just when the batch began, is the machine's own affair.
+    """
+    instance = view.instances.get(ordinal)
+    version = dict(wanted.extensions).get(batch.extension)
+    if instance is None or version is None or batch.extension not in dict(instance.release.extensions):
+        return wanted
+    shown = tuple((n, version if n == batch.extension else v) for n, v in instance.release.extensions)
+    return instance.release if shown == instance.release.extensions else replace(instance.release, extensions=shown)
 
 
 def _verdicts(
@@ -150,7 +167,7 @@ def _bring(view: SetView, batch: Batch, ordinal: int, wanted: Release, now: date
     if instance.deleting_since is not None:
         return None
     if batch.extension and instance.live:
-        return _patch(view, batch, instance, wanted)
+        return _patch(view, batch, instance, wanted, now)
     if ordinal in view.claims_deleting:
         return None
     if instance.release != wanted:
@@ -160,17 +177,22 @@ def _bring(view: SetView, batch: Batch, ordinal: int, wanted: Release, now: date
     return instances.clear_away(view, instance, now) if instance.lost else None
 
 
-def _patch(view: SetView, batch: Batch, instance: Instance, wanted: Release) -> PatchExtension | None:
+def _patch(
+    view: SetView, batch: Batch, instance: Instance, wanted: Release, now: datetime
+) -> PatchExtension | datetime | None:
     """Upgrade or put back the batch's extension in place. The container that it has now is the one to wait for the end
-    of, unless the one before never gave way: then nothing will change.
+    of, unless the one before never gave way and runs on: then nothing will change.
     """
     name = batch.extension
     version = dict(wanted.extensions).get(name, "")
     if not version or dict(instance.release.extensions).get(name) == version or instance.ordinal in view.unpatchable:
         return None
+    if held := instances.held_until(view, instance.ordinal, TroubleKind.IMAGE_MISSING, now=now):
+        return held
     sidecar = instance.sidecar(name)
     current = sidecar.container_id or NO_CONTAINER
-    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before
+    runs = sidecar.started_at is not None
+    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before and runs
     return PatchExtension(instance.ordinal, instance.uid, name, version, before="" if unmoved else current)
 
 

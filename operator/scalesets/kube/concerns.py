@@ -9,7 +9,7 @@ from __future__ import annotations
 from scalesets.engine.view import TroubleKind
 from scalesets.kube import memo, turns, upgrades
 from scalesets.kube.cache import Changed, Store
-from scalesets.kube.fleet import Matter
+from scalesets.kube.fleet import Matter, Now
 from scalesets.kube.holdings import Holdings, controller, label
 from scalesets.kube.names import GROUP_OF, LABEL_MODEL, MACHINE, Raw, owner_of
 from scalesets.kube.pods import Pod
@@ -22,10 +22,11 @@ from scalesets.kube.work import Topic, Urgency, Wake, Work
 class Concerns:
     """Listens to the stores of what is ``known``, and wakes whom a change concerns."""
 
-    def __init__(self, known: Holdings, settings: Settings, wake: Wake) -> None:
+    def __init__(self, known: Holdings, settings: Settings, wake: Wake, *, now: Now) -> None:
         self._known = known
         self._settings = settings
         self._wake = wake
+        self._now = now
         self._locations: tuple[str, ...] = ()
         self.turns = Turns(self.wake_set)
 
@@ -49,6 +50,15 @@ class Concerns:
         machine = self._known.owner(key) if key[1].startswith(MACHINE) else None
         if machine is not None and (group := self._known.group_of(machine)) is not None:
             self._wake(Work(Topic.SCALE_SET, *group), urgency)
+
+    def _wake_afresh(self, key: Key) -> None:
+        """People changed the set, or what it names: what failed so far is tried again without waiting."""
+        owner = self._known.owner(key)
+        memory = self._known.memories.get(owner["metadata"]["uid"]) if owner is not None else None
+        if memory is not None:
+            memory.troubles.try_anew(self._now())
+            memory.retries.clear()
+        self.wake_set(key, Urgency.AFRESH)
 
     def _wake_members(self, group: Key) -> None:
         for name in self._known.named_by(group):
@@ -107,7 +117,10 @@ class Concerns:
             uid = before["metadata"]["uid"]
             self._known.memories.pop(uid, None)
             self._known.pods.forget(uid)
-        self.wake_set(key)
+        if _is_edited(before, after):
+            self._wake_afresh(key)
+        else:
+            self.wake_set(key)
         if (locations := self._known.locations()) != self._locations:
             self._locations = locations
             for topic, store in ((Topic.IMAGE, self._known.images), (Topic.EXTENSION, self._known.extensions)):
@@ -126,7 +139,10 @@ class Concerns:
             elif after is None or upgrades.owner_of(after) != name:
                 self.turns.stored(of_set, key[1], runs=False)
                 self._known.upgrades_by_owner.get(of_set, {}).pop(key[1], None)
-            self.wake_set(of_set)
+            if _is_edited(before, after):
+                self._wake_afresh(of_set)
+            else:
+                self.wake_set(of_set)
             if name.startswith(GROUP_OF):
                 self._wake_members(of_set)
         if after is None:
@@ -173,7 +189,7 @@ class Concerns:
         everywhere = key[0] == self._settings.catalog_namespace
         for set_key in self._known.owners():
             if everywhere or set_key[0] == key[0]:
-                self.wake_set(set_key)
+                self._wake_afresh(set_key)
 
 
 def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
@@ -187,3 +203,10 @@ def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
         changed(key, before, after)
 
     return tell
+
+
+def _is_edited(before: Raw | None, after: Raw | None) -> bool:
+    """Whether somebody made the object, or wants something else of it; statuses don't count."""
+    if before is None or after is None:
+        return after is not None
+    return bool(before["metadata"].get("generation") != after["metadata"].get("generation"))

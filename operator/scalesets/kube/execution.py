@@ -16,6 +16,7 @@ from scalesets.kube import narration
 from scalesets.kube.actions import ActionPool
 from scalesets.kube.at_work import batch, begins_batch
 from scalesets.kube.context import Context
+from scalesets.kube.credentials import Credentials
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.performer import Performer, held_back
 from scalesets.kube.queue import Again
@@ -39,6 +40,7 @@ class Execution:
         performer: Performer,
         writer: Writer,
         tidying: Tidying,
+        credentials: Credentials,
         recorder: Recorder,
         *,
         concurrency: int,
@@ -47,6 +49,7 @@ class Execution:
     ) -> None:
         self._writer = writer
         self._tidying = tidying
+        self._credentials = credentials
         self._recorder = recorder
         self._fresh_for = fresh_for  # seconds for which what is known of the nodes' kubelets is good
         self.pool: ActionPool[Context] = ActionPool(performer.perform, again, concurrency=concurrency)
@@ -73,13 +76,14 @@ class Execution:
             self._recorder.tell(context.scale_set, event)
         if (later is None and self._writer.passed(context)) or result is Result.STORED:
             return Again(at_once=True, settle=settle)
-        idle = not actions and not context.view.deleting and not context.view.is_group
-        if idle and await self._tidying.tidy(context):
-            return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
+        stuck = None
+        if not actions and not context.view.deleting and not context.view.is_group:
+            news, stuck = await self._credentials.follow(context)
+            if await self._tidying.tidy(context) or news:
+                return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         times = [t for t in (decision.look_again, held) if t is not None]
         waits = [(t - utc_now()).total_seconds() for t in times]
-        if later is not None:
-            waits.append(later)
+        waits.extend(wait for wait in (later, stuck) if wait is not None)
         if context.view.unpatchable:  # a node may be upgraded
             waits.append(self._fresh_for())
         return Again(after=min(waits, default=None), settle=settle)

@@ -24,4 +24,5 @@ class Memory:
     not_ready: set[int] = field(default_factory=set)  # the same, kept from decision to decision (for metrics.py)
     retries: dict[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> failures in a row, not before
     batch_since: float | None = None  # when the event came that let the next batch begin (for stats.py)
+    looked_at: float = float("-inf")  # when what its model names was looked at for instances that don't come up
     told_at: float = float("-inf")  # when the set's status was written last

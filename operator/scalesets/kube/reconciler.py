@@ -20,6 +20,7 @@ from scalesets.kube.at_work import awaited, models_at_work
 from scalesets.kube.catalogue_status import CatalogueStatus
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
+from scalesets.kube.credentials import Credentials
 from scalesets.kube.execution import Execution
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
@@ -69,6 +70,7 @@ class Reconciler:
             self._performer,
             Writer(cluster, world, settings, recorder),
             self._tidying,
+            Credentials(cluster, settings, recorder),
             recorder,
             concurrency=settings.concurrency,
             fresh_for=lambda: self._kubelets.fresh_for,

@@ -62,7 +62,7 @@ class Subscriptions:
             return []
         told = ", ".join(beyond[:3]) + (f" and {len(beyond) - 3} more" if len(beyond) > 3 else "")
         message = (
-            f"subscription {name} has namespaces that this operator doesn't serve ({told}): machines there don't count, "
-            "and may be upgraded at the same time; let one operator serve all of the subscription"
+            f"subscription {name} has namespaces that this operator doesn't serve ({told}): machines there don't "
+            "count, and may be upgraded at the same time; let one operator serve all of the subscription"
         )
         return [Trouble(TroubleKind.SUBSCRIPTION_IN_PART, message)]

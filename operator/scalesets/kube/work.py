@@ -32,6 +32,7 @@ class Urgency(Enum):
     LATER = "later"  # it only shows in counts, or starts a clock
     SOON = "soon"  # together with what else comes in while the set settles
     AT_ONCE = "at once"
+    AFRESH = "afresh"  # somebody may have mended what failed so far
 
 
 Wake = Callable[[Work, Urgency], None]

@@ -26,7 +26,7 @@ class World(Holdings):
     """What is held of the cluster, with ``wake`` told of whom a change concerns."""
 
     def __init__(self, settings: Settings, wake: Wake, *, now: Now = utc_now) -> None:
-        concerns = Concerns(self, settings, wake)
+        concerns = Concerns(self, settings, wake, now=now)
         super().__init__(settings, for_pod=concerns.wake_for_pod, for_claim=concerns.wake_set, now=now)
         concerns.listen()
         self.turns = concerns.turns
@@ -41,6 +41,7 @@ class World(Holdings):
         if is_group(scale_set):
             return self._see_group(key, scale_set, memory, now)
         group, update_domain, troubles = self._see_place(scale_set, now)
+        self.pods.scaled_to(uid, scale_set["spec"].get("replicas", 1))
         return Seen(
             scale_set=scale_set,
             instances=self.pods.instances(uid),
