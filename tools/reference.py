@@ -189,7 +189,7 @@ def metrics_page() -> str:
         [
             NOTE.format(source="operator/scalesets/kube/metrics.py"),
             "# Metrics\n",
-            "`scalesets operator --metrics 8080` serves them at `/metrics`; so does the chart, which has a ServiceMonitor.",
+            "`scalesets operator --metrics 8080` serves them at `/metrics`, and the chart has a ServiceMonitor.",
             "Upgrades, batches and fleets are counted by the operator that leads; the others show the metrics of their",
             "process only. `process_` and `python_` are as in every Python program.\n",
             f"| name | type | labels | |\n|---|---|---|---|\n{''.join(rows)}",
