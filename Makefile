@@ -19,7 +19,7 @@ FIND_PYTHON = python=; for each in $(PYTHONS); do \
 	exit 1; fi
 
 # The layers of tests, quickest first; a mistake shows in the layer that owns it. A folder that isn't named here runs last.
-LAYERS := $(addprefix tests/,tools engine api examples local kube cli cluster)
+LAYERS := $(addprefix tests/,tools engine api examples local image kube cli chart cluster)
 # A process for each core, each with a control plane of its own; files stay whole and in this order.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 TESTS = $(wildcard $(LAYERS)) $(filter-out $(LAYERS),$(sort $(patsubst %/,%,$(dir $(wildcard tests/*/test_*.py)))))
@@ -39,7 +39,14 @@ bench: $(READY)  ## Measure upgrades beside a bare script and a StatefulSet; res
 .PHONY: test
 test: $(READY)  ## Run all tests, layer by layer, the real API server included; ARGS="tests/engine -x" runs some
 	@$(BIN)/scalesets local fetch >/dev/null
+	@$(BIN)/scalesets local fetch helm >/dev/null
 	$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE) $(TESTS))
+
+# With root on Debian 12; debootstrap stands in for the base image that no registry serves.
+.PHONY: test-image
+test-image: export SCALESETS_TEST_IMAGE = 1
+test-image: $(READY)  ## Build the image, run it as nobody on a read-only root, compare it with what the Dockerfile makes
+	$(BIN)/pytest tests/image $(ARGS)
 
 .PHONY: lint
 lint: $(READY)  ## Check style, types, directions of imports, generated files and hygiene
@@ -51,6 +58,7 @@ lint: $(READY)  ## Check style, types, directions of imports, generated files an
 	$(BIN)/python -m scalesets.api.generate --check
 	$(BIN)/python tools/features.py --check
 	$(BIN)/python tools/reference.py --check
+	$(BIN)/python tools/values.py --check
 	$(BIN)/python tools/hygiene.py
 
 .PHONY: fmt
@@ -59,8 +67,21 @@ fmt: $(READY)  ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 
 .PHONY: crds
-crds: $(READY)  ## Generate crds/ from the models
+crds: $(READY)  ## Generate crds/ and the chart's copies from the models
 	$(BIN)/python -m scalesets.api.generate $(ARGS)
+
+.PHONY: chart
+chart: $(READY)  ## Write the chart's table of values
+	$(BIN)/python tools/values.py --write
+
+.PHONY: manifests
+manifests: $(READY)  ## Write deploy/, the chart as plain manifests
+	$(BIN)/python tools/manifests.py --helm "$$($(BIN)/scalesets local fetch helm | sed 's/^helm: //')"
+
+# On Debian 12; elsewhere `docker build .` makes the same.
+.PHONY: image
+image: $(READY)  ## Build the operator's image into dist/, without Docker and without a registry
+	$(BIN)/python tools/image.py $(ARGS)
 
 .PHONY: features
 features: $(READY)  ## Write the README's feature table from the tests' requirement marks
@@ -86,7 +107,8 @@ requirements:  ## Compile the hashed requirement files from requirements/*.in; U
 	env -u PIP_FIND_LINKS "$$directory/bin/uv" pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet $(if $(filter-out 0 no false,$(UPGRADE)),--upgrade) \
 	--output-file "$$name.txt" "$$@" "$$name.in"; }; \
-	cd requirements; compile dev; compile runtime --constraints dev.txt; compile docs
+	cd requirements; compile dev; compile runtime --constraints dev.txt; \
+	compile build --constraints dev.txt; compile docs
 
 ##@ A local control plane
 

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = "docs/requirements.md"
 BEGIN, END = "<!-- features: begin (make features) -->", "<!-- features: end -->"
 # The layers in the order in which they run; a layer is a folder of tests/.
-LAYERS = ("engine", "api", "examples", "local", "kube", "cli", "cluster")
+LAYERS = ("engine", "api", "examples", "local", "image", "kube", "cli", "chart", "cluster")
 
 # What a row asks for beyond what its tests prove today. A row without a test is "later" as a whole and needs no entry.
 LATER_PARTS = {

@@ -11,6 +11,7 @@ from faulty_server import json, serving
 
 from scalesets.kube import handlers
 from scalesets.kube.settings import Settings
+from scalesets.kube.startchecks import Findings
 
 
 async def test_that_kopf_gave_up_is_told_in_one_line(
@@ -28,7 +29,11 @@ async def test_that_kopf_gave_up_is_told_in_one_line(
         async def connect(*_: Any, **__: Any) -> Any:
             return cluster
 
+        async def all_is_well(*_: Any) -> Findings:
+            return Findings()
+
         monkeypatch.setattr(handlers, "connect", connect)
+        monkeypatch.setattr(handlers.startchecks, "examine", all_is_well)
         monkeypatch.setattr(handlers.kopf, "operator", expired)
         failure = await handlers.run(Settings())
     assert str(failure) == "the watches of our kinds ended: ValueError: too old resource version"

@@ -58,6 +58,15 @@ def read_until(process: subprocess.Popen[str], words: str) -> list[str]:
 
 def options(control_plane: ControlPlane) -> list[str]:
     # A Lease of its own: other tests' operators may lead on the shared control plane.
+    name = {"name": "lease-of-a-test", "namespace": "default"}
+    rbac = "/apis/rbac.authorization.k8s.io/v1"
+    with control_plane.api() as api:
+        role = api.get(f"{rbac}/namespaces/scaleset-system/roles/scaleset-operator")
+        binding = api.get(f"{rbac}/namespaces/scaleset-system/rolebindings/scaleset-operator")
+        api.apply(f"{rbac}/namespaces/default/roles/{name['name']}", {**role, "metadata": name})
+        reference = {**binding["roleRef"], "name": name["name"]}
+        bound = {**binding, "metadata": name, "roleRef": reference}
+        api.apply(f"{rbac}/namespaces/default/rolebindings/{name['name']}", bound)
     return [
         f"--kubeconfig={control_plane.operator_kubeconfig}",
         "--namespace=nothing-here",

@@ -21,16 +21,25 @@ from typer.testing import CliRunner
 from scalesets.cli.commands import app
 from scalesets.local import versions
 from scalesets.local.binaries import find_binaries
-from scalesets.local.binaries.cache import PROGRAMS, Cache, architecture, system
+from scalesets.local.binaries.cache import Cache, architecture, system
 from scalesets.local.binaries.downloads import download
 from scalesets.local.binaries.gobuild import build
 from scalesets.local.binaries.gotoolchain import find_go
+from scalesets.local.binaries.programs import PROGRAMS
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress
 
 KUBERNETES = f"release/v{versions.KUBERNETES}/bin/{system()}/{architecture()}"
 ETCD = f"etcd/v{versions.ETCD}"
 ARCHIVE = f"etcd-v{versions.ETCD}-{system()}-{architecture()}.tar.gz"
+HELM = f"helm-v{versions.HELM}-{system()}-{architecture()}.tar.gz"
+BUILDS = """
+[ "$1" = env ] && echo go{go}.1 && exit
+[ "$1" = list ] && echo a && echo b && exit
+while [ "$1" != -o ]; do echo "$1" >>"{log}"; shift; done
+echo built >"$2"
+"""
+"""A `go` that builds anything at once, and notes how it was called."""
 KUBE_PROGRAMS = [program for program in PROGRAMS if program != "etcd"]
 
 pytestmark = pytest.mark.skipif(system() != "linux", reason="the publishers serve these programs for Linux only")
@@ -88,6 +97,7 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
         base = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("SCALESETS_KUBERNETES_URL", f"{base}/release")
         monkeypatch.setenv("SCALESETS_ETCD_URL", f"{base}/etcd/")
+        monkeypatch.setenv("SCALESETS_HELM_URL", f"{base}/helm/")
         monkeypatch.setenv("SCALESETS_CACHE", str(tmp_path / "cache"))
         monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
         yield served
@@ -190,6 +200,66 @@ class TestDownloads:
         assert [line.split(":")[0] for line in said] == ["no download of Kubernetes", "no download of etcd"]
 
 
+class TestHelm:
+    """A program that no control plane needs: fetched by those who ask for it."""
+
+    def publish(self, mirror: Mirror, *, program: str = "helm", checksum: str = "") -> None:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+            entry = tarfile.TarInfo(f"linux-amd64/{program}")
+            content = b"the program helm"
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+        mirror.serve(f"helm/{HELM}", archive.getvalue())
+        digest = checksum or hashlib.sha256(archive.getvalue()).hexdigest()
+        mirror.serve(f"helm/{HELM}.sha256sum", f"{digest}  {HELM}\n".encode())
+
+    def test_it_is_downloaded_and_nothing_else_is(self, mirror: Mirror) -> None:
+        self.publish(mirror)
+
+        found = find_binaries(mirror.progress, ["helm"])
+
+        assert list(found) == ["helm"]
+        assert found["helm"].read_text() == "the program helm"
+
+    def test_a_wrong_checksum_is_an_error(self, mirror: Mirror) -> None:
+        self.publish(mirror, checksum="0" * 64)
+
+        with pytest.raises(LocalError, match=re.escape(f"{HELM} does not fit its checksum")):
+            find_binaries(mirror.progress, ["helm"])
+
+    def test_an_archive_without_it_is_an_error(self, mirror: Mirror) -> None:
+        self.publish(mirror, program="README.md")
+
+        with pytest.raises(LocalError, match="holds no program named helm"):
+            find_binaries(mirror.progress, ["helm"])
+
+    def test_what_is_built_is_stamped_with_its_version(self, no_go: Path, cache: Cache) -> None:
+        a_program(no_go / "go", BUILDS.format(go=versions.GO, log=no_go / "arguments"))
+
+        assert build(["helm"], cache=cache, progress=Progress(lambda _: None)) == {"helm": cache.path("helm")}
+        assert f"version.version=v{versions.HELM}" in (no_go / "arguments").read_text()
+
+    def test_one_that_is_given_is_taken(self, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        own = a_program(tmp_path / "assets" / "helm", f'[ "$*" = "version --short" ] && echo v{versions.HELM}+g1')
+        monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
+
+        assert find_binaries(mirror.progress, ["helm"]) == {"helm": own}
+
+
+    def test_it_runs_on_the_control_plane_of_the_directory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        script = f'[ "$*" = "version --short" ] && echo v{versions.HELM} && exit; echo "$KUBECONFIG: $*"; exit 3'
+        a_program(tmp_path / "assets" / "helm", script)
+        monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "assets"))
+
+        result = CliRunner().invoke(app, ["local", "helm", "--dir", str(tmp_path), "list", "-A", "--help"])
+
+        assert capfd.readouterr().out == f"{tmp_path / 'kubeconfig'}: list -A --help\n"
+        assert result.exit_code == 3
+
+
 class TestAssets:
     def test_programs_of_our_minor_version_are_taken_others_passed_over(
         self, mirror: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -287,13 +357,7 @@ class TestBuilding:
         assert not cache.path("kubectl").exists()
 
     def test_what_is_built_is_kept_and_stamped(self, no_go: Path, cache: Cache) -> None:
-        script = """
-        [ "$1" = env ] && echo go{go}.1 && exit
-        [ "$1" = list ] && echo a && echo b && exit
-        while [ "$1" != -o ]; do echo "$1" >>"{log}"; shift; done
-        echo built >"$2"
-        """.format(go=versions.GO, log=no_go / "arguments")
-        a_program(no_go / "go", script)
+        a_program(no_go / "go", BUILDS.format(go=versions.GO, log=no_go / "arguments"))
 
         built = build(["kubectl", "etcd"], cache=cache, progress=Progress(lambda _: None))
 
@@ -304,10 +368,11 @@ class TestBuilding:
 
     def test_the_pinned_modules_are_those_of_versions(self) -> None:
         modules = Path(versions.__file__).parent / "gomodules"
-        kubernetes, etcd = ((modules / name / "go.mod").read_text() for name in ("kubernetes", "etcd"))
+        kubernetes, etcd, helm = ((modules / name / "go.mod").read_text() for name in ("kubernetes", "etcd", "helm"))
 
         assert f"k8s.io/kubernetes v{versions.KUBERNETES}" in kubernetes
         assert f"k8s.io/api => k8s.io/api v0.{versions.KUBERNETES.partition('.')[2]}" in kubernetes
         assert f"go.etcd.io/etcd/server/v3 v{versions.ETCD}" in etcd
-        for text in (kubernetes, etcd):
+        assert f"helm.sh/helm/v4 v{versions.HELM}" in helm
+        for text in (kubernetes, etcd, helm):
             assert re.search(rf"^go {re.escape(versions.GO)}\.", text, re.MULTILINE)

@@ -1,4 +1,6 @@
-"""Make the CRDs of `crds/` from the models: `python -m scalesets.api.generate [--check] [--out crds]`.
+"""Make the CRDs from the models: `python -m scalesets.api.generate [--check] [--out FOLDER]`.
+
+They lie in `crds/`, and the same files in the chart: one that reads a chart out of a repository need not follow links.
 
 Pydantic writes a JSON schema; Kubernetes wants a structural one, without references, titles, `anyOf` or `const`. What
 lies between is small and ours (docs/adr/0007-crds-from-pydantic-by-a-generator-of-our-own.md tells why). Two rules of
@@ -38,6 +40,12 @@ KINDS: tuple[type[Resource], ...] = (
     ScaleSet,
     VirtualMachine,
 )
+OUT = (Path("crds"), Path("charts/scaleset-operator/files/crds"))
+PART_OF = {"app.kubernetes.io/part-of": CATEGORY}
+"""The label by which the operator knows the CRDs as its own (kube/installed.py)."""
+KEEP = {"helm.sh/resource-policy": "keep"}
+"""helm leaves an object with this annotation alone when a release is uninstalled: with the CRD all that users made
+would go."""
 HEADER = "# Made by `make crds` from operator/scalesets/api; edits are lost.\n"
 
 
@@ -57,7 +65,7 @@ def crd(kind: type[Resource]) -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": info.crd_name},
+        "metadata": {"name": info.crd_name, "labels": PART_OF, "annotations": KEEP},
         "spec": {
             "group": GROUP,
             "names": {
@@ -227,14 +235,15 @@ def main() -> None:
         prog="python -m scalesets.api.generate", description="Make the CRDs from the models."
     )
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a file is not current")
-    parser.add_argument("--out", type=Path, default=Path("crds"), help="directory of the CRD files (default: crds)")
+    parser.add_argument("--out", type=Path, help=f"folder of the CRD files (default: {' and '.join(map(str, OUT))})")
     arguments = parser.parse_args()
-    if arguments.check:
-        difference = drift(arguments.out)
-        if difference:
-            sys.exit(f"{difference}\n{arguments.out}: not what the models say; run `make crds` and commit the result")
-        return
-    write(arguments.out)
+    folders = (arguments.out,) if arguments.out else OUT
+    if not arguments.check:
+        for folder in folders:
+            write(folder)
+    elif difference := "".join(drift(folder) for folder in folders):
+        names = " and ".join(map(str, folders))
+        sys.exit(f"{difference}\n{names}: not what the models say; run `make crds` and commit the result")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scalesets.cli import act, extensions, local, look, operator
+from scalesets.cli import act, extensions, farewell, local, look, operator
 from scalesets.cli.demo import command as demo
 from scalesets.cli.errors import EXIT_CODES
 from scalesets.cli.groups import Commands
@@ -41,6 +41,7 @@ for command in ACTING:
     app.command(rich_help_panel="Steer its upgrades")(command)
 app.command(rich_help_panel=RUNNING)(demo.demo)
 app.command(rich_help_panel=RUNNING)(operator.operator)
+app.command(rich_help_panel=RUNNING)(farewell.release_finalizers)
 app.add_typer(local.app, rich_help_panel=RUNNING)
 
 

@@ -77,13 +77,18 @@ def up(
 
 
 @app.command()
-def fetch() -> None:
+def fetch(
+    programs: Annotated[
+        list[str] | None, typer.Argument(metavar="[PROGRAM]...", help="Others than the control plane's, such as helm.")
+    ] = None,
+) -> None:
     """Download or build the programs that aren't in the cache yet; `up`, `demo` and the tests do so by themselves."""
     from scalesets.local.binaries import find_binaries
+    from scalesets.local.binaries.programs import PROGRAMS
     from scalesets.local.progress import progress_for
 
     with _local_errors_in_words():
-        found = find_binaries(progress_for(output.stderr()))
+        found = find_binaries(progress_for(output.stderr()), programs or PROGRAMS)
         for program, path in sorted(found.items()):
             output.stdout().print(f"{program}: {path}", highlight=False, soft_wrap=True)
 
@@ -165,14 +170,27 @@ def kubectl(
     directory: Directory = _DIRECTORY,
 ) -> None:
     """Run the cached kubectl on it: `scalesets local kubectl get pods`."""
+    _run("kubectl", arguments or [], directory)
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+def helm(
+    arguments: Annotated[list[str] | None, typer.Argument(help="What helm is to do.")] = None,
+    directory: Directory = _DIRECTORY,
+) -> None:
+    """Run the cached helm on it: `scalesets local helm list -A`."""
+    _run("helm", arguments or [], directory)
+
+
+def _run(program: str, arguments: list[str], directory: Path) -> None:
     from scalesets.local.binaries import find_binaries
     from scalesets.local.layout import Layout
     from scalesets.local.progress import progress_for
 
     with _local_errors_in_words():
-        program = find_binaries(progress_for(output.stderr()))["kubectl"]
+        path = find_binaries(progress_for(output.stderr()), [program])[program]
         environment = {**os.environ, "KUBECONFIG": str(Layout(directory.resolve()).kubeconfig)}
-        done = subprocess.run([str(program), *(arguments or [])], env=environment, check=False)
+        done = subprocess.run([str(path), *arguments], env=environment, check=False)
         raise typer.Exit(done.returncode)
 
 

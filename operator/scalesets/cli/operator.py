@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Annotated
 import typer
 
 from scalesets.cli.errors import CommandError, ExitCode
-from scalesets.cli.session import errors_in_words
+from scalesets.cli.session import errors_in_words, say
 from scalesets.engine.view import AZURE_TIMING, Timing
 from scalesets.kube import times
 from scalesets.kube.settings import Settings
@@ -76,6 +78,9 @@ def operator(
     watch_patience: Annotated[
         str, typer.Option(help="End when pods or claims can't be watched for so long, like PT1M.")
     ] = "PT1M",
+    check: Annotated[
+        bool, typer.Option("--check", help="Only look whether it could work on this cluster, say so, and end.")
+    ] = False,
     log_format: Annotated[LogFormat, typer.Option(help="Lines for people or for machines.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
@@ -95,6 +100,9 @@ def operator(
         stats_file=Path(stats) if stats else None,
     )
     with errors_in_words():
+        if check:
+            _check(settings, kubeconfig)
+            return
         _run(settings, kubeconfig=kubeconfig, json_log=log_format is LogFormat.JSON, verbose=verbose)
 
 
@@ -103,12 +111,33 @@ def _run(settings: Settings, *, kubeconfig: str | None, json_log: bool, verbose:
     import uvloop
 
     from scalesets.kube import handlers, logs
-    from scalesets.kube.client import ConnectionProblem, Refusal
 
     logs.configure(json_log=json_log, verbose=verbose)
+    with _problems_in_words(), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        failure = runner.run(handlers.run(settings, kubeconfig=kubeconfig))
+    if failure is not None:
+        raise CommandError(
+            f"stopped: {failure}", mend="start it again; in a cluster the Deployment does", exit_code=ExitCode.ERROR
+        )
+
+
+def _check(settings: Settings, kubeconfig: str | None) -> None:
+    from scalesets.kube import handlers
+
+    with _problems_in_words():
+        findings = asyncio.run(handlers.check(settings, kubeconfig=kubeconfig))
+        say(*(f"ok: {fact}" for fact in findings.facts), *(f"warning: {warning}" for warning in findings.warnings))
+        if findings.problems:
+            raise handlers.CannotStart("\n".join(findings.problems))
+
+
+@contextmanager
+def _problems_in_words() -> Iterator[None]:
+    from scalesets.kube import handlers
+    from scalesets.kube.client import ConnectionProblem, Refusal
+
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            failure = runner.run(handlers.run(settings, kubeconfig=kubeconfig))
+        yield
     except (ConnectionProblem, handlers.CannotStart) as problem:
         raise CommandError(str(problem), exit_code=ExitCode.UNREACHABLE) from problem
     except Refusal as refusal:
@@ -117,10 +146,6 @@ def _run(settings: Settings, *, kubeconfig: str | None, json_log: bool, verbose:
             mend="see that the API server runs and that this kubeconfig reaches it",
             exit_code=ExitCode.UNREACHABLE,
         ) from refusal
-    if failure is not None:
-        raise CommandError(
-            f"stopped: {failure}", mend="start it again; in a cluster the Deployment does", exit_code=ExitCode.ERROR
-        )
 
 
 def _timing(

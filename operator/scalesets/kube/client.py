@@ -171,6 +171,24 @@ class Cluster:
         raw = await self._ask("GET", kind.path(namespace, name), seconds=WRITE_TIMEOUT)
         return _whole(orjson.loads(raw), kind)
 
+    async def server_version(self) -> str:
+        """What the API server says that it is, such as ``v1.36.3``; empty when it says nothing."""
+        try:
+            answer = orjson.loads(await self._ask("GET", "/version", seconds=WRITE_TIMEOUT))
+        except (Refusal, ValueError) as problem:
+            if isinstance(problem, Refusal) and problem.outcome in (Outcome.NO_ANSWER, Outcome.BUSY):
+                raise
+            return ""
+        return str(answer.get("gitVersion") or "") if isinstance(answer, dict) else ""
+
+    async def review(self, kind: str, spec: dict[str, Any] | None = None) -> dict[str, Any]:
+        """What the API server says of this user: the status of a ``SelfSubject…Review``, which nobody stores."""
+        group = "authentication" if kind == "SelfSubjectReview" else "authorization"
+        body = {"apiVersion": f"{group}.k8s.io/v1", "kind": kind, "spec": spec or {}}
+        path = f"/apis/{group}.k8s.io/v1/{kind.lower()}s"
+        raw = await self._ask("POST", path, body=orjson.dumps(body), seconds=WRITE_TIMEOUT)
+        return dict(orjson.loads(raw).get("status") or {})
+
     async def pages(
         self, kind: Kind, namespace: str = "", *, selector: str = "", page: int | None = None
     ) -> AsyncIterator[tuple[list[dict[str, Any]], str]]:

@@ -14,11 +14,12 @@ from typing import Any
 
 import kopf
 
+from scalesets.kube import startchecks
 from scalesets.kube.client import Cluster, connect
 from scalesets.kube.exposition import PortTaken, serving
 from scalesets.kube.kinds import OURS, Kind
 from scalesets.kube.names import GROUP, VERSION
-from scalesets.kube.runtime import Operator, check_access
+from scalesets.kube.runtime import Operator
 from scalesets.kube.settings import Settings
 from scalesets.kube.stats import Stats
 
@@ -38,8 +39,11 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
     stats = Stats()
     cluster = await connect(stats, kubeconfig=kubeconfig)
     try:
-        if problem := await check_access(cluster, settings):
-            raise CannotStart(problem)
+        findings = await startchecks.examine(cluster, settings)
+        for warning in findings.warnings:
+            log.warning(warning)
+        if findings.problems:
+            raise CannotStart("\n".join(findings.problems))
         operator = Operator(cluster, settings)
         _dump_on_signal(stats, settings)
         try:
@@ -64,6 +68,15 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
     finally:
         if settings.stats_file is not None:
             stats.dump(settings.stats_file)
+        await cluster.close()
+
+
+async def check(settings: Settings, *, kubeconfig: str | None = None) -> startchecks.Findings:
+    """Only look whether the operator could work on this cluster."""
+    cluster = await connect(Stats(), kubeconfig=kubeconfig)
+    try:
+        return await startchecks.examine(cluster, settings)
+    finally:
         await cluster.close()
 
 

@@ -44,6 +44,7 @@ EVENTS = Kind("events.k8s.io/v1", "Event", "events")
 LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases")
 NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
 NODES = Kind("v1", "Node", "nodes", namespaced=False)
+CRDS = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 SECRETS = Kind("v1", "Secret", "secrets")
 CONFIG_MAPS = Kind("v1", "ConfigMap", "configmaps")
 

@@ -57,7 +57,7 @@ class Kubelets:
         wait, words = HOLDS_FOR, ""
         try:
             async for nodes, _ in self._cluster.pages(NODES):
-                old.update(n["metadata"]["name"] for n in nodes if is_too_old(_version(n)))
+                old.update(n["metadata"]["name"] for n in nodes if is_too_old(kubelet_version(n)))
         except Refusal as refusal:
             if refusal.outcome is not Outcome.FORBIDDEN:
                 log.warning("the kubelets' versions are not known, asked again: %s", refusal)
@@ -110,5 +110,6 @@ def is_near(view: SetView, now: datetime) -> bool:
     )
 
 
-def _version(node: Raw) -> str:
+def kubelet_version(node: Raw) -> str:
+    """What a node says of its kubelet; empty when it says nothing."""
     return str(((node.get("status") or {}).get("nodeInfo") or {}).get("kubeletVersion") or "")

@@ -17,7 +17,7 @@ from typing import Any
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import CLAIMS, NAMESPACES, OURS, PODS, REVISIONS, Kind
 from scalesets.kube.lease import LeadershipLost, Lease
-from scalesets.kube.names import GROUP, LABEL_INSTANCE, LABEL_MODEL, LABEL_SUBSCRIPTION
+from scalesets.kube.names import LABEL_INSTANCE, LABEL_MODEL, LABEL_SUBSCRIPTION
 from scalesets.kube.queue import WorkQueue
 from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
@@ -275,18 +275,3 @@ def _all_fresh_since(reflectors: Iterable[Reflector]) -> datetime | None:
 
 def _is_bug(error: BaseException) -> bool:
     return not isinstance(error, LeadershipLost | Refusal | WatchLost)
-
-
-async def check_access(cluster: Cluster, settings: Settings) -> str:
-    """Whether our kinds can be read at all: "" or what is wrong and what to do about it."""
-    for kind in OURS:
-        try:
-            async for _ in cluster.pages(kind, next(iter(settings.watched_namespaces), ""), page=1):
-                break
-        except Refusal as refusal:
-            if refusal.outcome is Outcome.MISSING:
-                return f"{cluster.server} doesn't know {kind.plural}.{GROUP}: install the CRDs (kubectl apply -f crds/)"
-            if refusal.outcome is Outcome.FORBIDDEN:
-                return f"not allowed to list {kind.plural}: {refusal.message}. Bind the ClusterRole scaleset-operator"
-            raise
-    return ""

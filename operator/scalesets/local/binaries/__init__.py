@@ -10,53 +10,57 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
-from scalesets.local.binaries.cache import PROGRAMS, Cache, cache_directory
+from scalesets.local.binaries.cache import Cache, cache_directory
 from scalesets.local.binaries.downloads import download
 from scalesets.local.binaries.gobuild import build
+from scalesets.local.binaries.programs import PROGRAMS, program
 from scalesets.local.progress import Progress
-from scalesets.local.versions import ETCD, KUBERNETES
+
+_ASKED = {"kubectl": ["version", "--client"], "helm": ["version", "--short"]}
+"""How a program is asked for its version, where `--version` doesn't do."""
 
 
-def find_binaries(progress: Progress) -> dict[str, Path]:
+def find_binaries(progress: Progress, programs: Sequence[str] = PROGRAMS) -> dict[str, Path]:
     """Return the path of every program, fetching or building what is missing; LocalError says why it can't."""
     cache = Cache(cache_directory())
-    found = _assets(progress)
-    found |= _cached(cache, found, progress)
-    if len(found) < len(PROGRAMS):
+    found = _assets(programs, progress)
+    found |= _cached(programs, cache, found, progress)
+    if len(found) < len(programs):
         with cache.locked(say=progress.say):
-            found |= _cached(cache, found, progress)  # another process may have filled it meanwhile
+            found |= _cached(programs, cache, found, progress)  # another process may have filled it meanwhile
             for source in (download, build):
-                if missing := [program for program in PROGRAMS if program not in found]:
+                if missing := [name for name in programs if name not in found]:
                     found |= source(missing, cache=cache, progress=progress)
     return found
 
 
-def _cached(cache: Cache, found: dict[str, Path], progress: Progress) -> dict[str, Path]:
-    missing = [program for program in PROGRAMS if program not in found]
-    return {program: path for program in missing if (path := cache.find(program, say=progress.say))}
+def _cached(programs: Sequence[str], cache: Cache, found: dict[str, Path], progress: Progress) -> dict[str, Path]:
+    missing = [name for name in programs if name not in found]
+    return {name: path for name in missing if (path := cache.find(name, say=progress.say))}
 
 
-def _assets(progress: Progress) -> dict[str, Path]:
+def _assets(programs: Sequence[str], progress: Progress) -> dict[str, Path]:
     directory = os.environ.get("KUBEBUILDER_ASSETS")
     if not directory:
         return {}
     found = {}
-    for program in PROGRAMS:
-        path = Path(directory) / program
+    for name in programs:
+        path = Path(directory) / name
         if not path.is_file():
             continue
-        expected = _minor(ETCD if program == "etcd" else KUBERNETES)
+        expected = _minor(program(name).version)
         if (version := _version(path)) and _minor(version) == expected:
-            found[program] = path
+            found[name] = path
         else:
             progress.say(f"{path} is {version or 'of no known version'}, not {expected}: passed over")
     return found
 
 
 def _version(path: Path) -> str | None:
-    arguments = ["version", "--client"] if path.name == "kubectl" else ["--version"]
+    arguments = _ASKED.get(path.name, ["--version"])
     try:
         said = subprocess.run([str(path), *arguments], capture_output=True, text=True, check=False, timeout=30).stdout
     except OSError:

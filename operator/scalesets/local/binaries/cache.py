@@ -20,9 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalesets.local.versions import ETCD, KUBERNETES
-
-PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+from scalesets.local.binaries.programs import program as described
 
 _ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -48,14 +46,14 @@ def cache_directory() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """Programs by name, for one version of Kubernetes and etcd and one kind of machine."""
+    """Programs by name, for one version of each project and one kind of machine."""
 
     directory: Path
 
     def path(self, program: str) -> Path:
         """Say where a program has its place."""
-        version = f"etcd-v{ETCD}" if program == "etcd" else f"kubernetes-v{KUBERNETES}"
-        return self.directory / f"{version}-{system()}-{architecture()}" / program
+        of = described(program)
+        return self.directory / f"{of.project}-v{of.version}-{system()}-{architecture()}" / program
 
     def find(self, program: str, *, say: Callable[[str], None]) -> Path | None:
         """Return a program that is there in full; throws half a one away."""

@@ -1,9 +1,10 @@
-"""The official release downloads: kube-* and kubectl from dl.k8s.io, etcd from its releases on GitHub.
+"""The official release downloads: Kubernetes' programs from dl.k8s.io, etcd from its releases on GitHub,
+helm from get.helm.sh.
 
 Each is checked against the checksum that its publisher serves beside it. A checksum that doesn't fit is an error; a
 network that is missing, a file that isn't published for this kind of machine, or a transfer that breaks off only
-means that the next source is asked. Both places can be mirrored: `$SCALESETS_KUBERNETES_URL` and
-`$SCALESETS_ETCD_URL` name a server with the same layout.
+means that the next source is asked. All places can be mirrored: `$SCALESETS_KUBERNETES_URL`,
+`$SCALESETS_ETCD_URL` and `$SCALESETS_HELM_URL` name a server with the same layout.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scalesets.local.binaries.cache import Cache, architecture, system
+from scalesets.local.binaries.programs import program
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress
-from scalesets.local.versions import ETCD, KUBERNETES
+from scalesets.local.versions import ETCD, HELM, KUBERNETES
 
 _KUBERNETES_URL = "https://dl.k8s.io/release"
 _ETCD_URL = "https://github.com/etcd-io/etcd/releases/download"
+_HELM_URL = "https://get.helm.sh"
 _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 30.0
 _CHUNK = 1 << 18
@@ -40,10 +43,10 @@ class _NotServedError(Exception):
 def download(programs: Sequence[str], *, cache: Cache, progress: Progress) -> dict[str, Path]:
     """Return those of the programs that could be downloaded."""
     got: dict[str, Path] = {}
-    kubernetes = [program for program in programs if program != "etcd"]
+    kubernetes = [name for name in programs if program(name).project == "kubernetes"]
     try:
-        for program in kubernetes:
-            got[program] = _kubernetes(program, cache, progress)
+        for name in kubernetes:
+            got[name] = _kubernetes(name, cache, progress)
     except _NotServedError as why:
         progress.say(f"no download of Kubernetes: {why}")
     if "etcd" in programs:
@@ -51,17 +54,22 @@ def download(programs: Sequence[str], *, cache: Cache, progress: Progress) -> di
             got["etcd"] = _etcd(cache, progress)
         except _NotServedError as why:
             progress.say(f"no download of etcd: {why}")
+    if "helm" in programs:
+        try:
+            got["helm"] = _helm(cache, progress)
+        except _NotServedError as why:
+            progress.say(f"no download of helm: {why}")
     return got
 
 
-def _kubernetes(program: str, cache: Cache, progress: Progress) -> Path:
+def _kubernetes(name: str, cache: Cache, progress: Progress) -> Path:
     base = os.environ.get("SCALESETS_KUBERNETES_URL", _KUBERNETES_URL).rstrip("/")
-    url = f"{base}/v{KUBERNETES}/bin/{system()}/{architecture()}/{program}"
+    url = f"{base}/v{KUBERNETES}/bin/{system()}/{architecture()}/{name}"
     checksum = _checksum(_read(f"{url}.sha256"), url)
     with cache.workspace() as workspace:
-        made = workspace / program
+        made = workspace / name
         _fetch(url, made, checksum, progress)
-        return cache.store(program, made, source=url)
+        return cache.store(name, made, source=url)
 
 
 def _etcd(cache: Cache, progress: Progress) -> Path:
@@ -75,19 +83,29 @@ def _etcd(cache: Cache, progress: Progress) -> Path:
     line = next((line for line in sums.splitlines() if line.split()[1:] == [name]), "")
     if not line:
         raise _NotServedError(f"SHA256SUMS of {base}/v{ETCD} doesn't name {name}")
+    return _from_archive("etcd", url, _checksum(line, url), cache, progress)
+
+
+def _helm(cache: Cache, progress: Progress) -> Path:
+    base = os.environ.get("SCALESETS_HELM_URL", _HELM_URL).rstrip("/")
+    url = f"{base}/helm-v{HELM}-{system()}-{architecture()}.tar.gz"
+    return _from_archive("helm", url, _checksum(_read(f"{url}.sha256sum"), url), cache, progress)
+
+
+def _from_archive(program: str, url: str, checksum: str, cache: Cache, progress: Progress) -> Path:
     with cache.workspace() as workspace:
-        archive = workspace / name
-        _fetch(url, archive, _checksum(line, url), progress)
-        made = workspace / "etcd"
+        archive = workspace / url.rpartition("/")[2]
+        _fetch(url, archive, checksum, progress)
+        made = workspace / program
         with tarfile.open(archive) as tar:
-            member = next((each for each in tar if each.isfile() and Path(each.name).name == "etcd"), None)
+            member = next((each for each in tar if each.isfile() and Path(each.name).name == program), None)
             content = tar.extractfile(member) if member else None
             if content is None:
-                raise LocalError(f"{url} holds no program named etcd: report it to its publisher")
+                raise LocalError(f"{url} holds no program named {program}: report it to its publisher")
             with content, made.open("wb") as file:
                 while chunk := content.read(_CHUNK):
                     file.write(chunk)
-        return cache.store("etcd", made, source=url)
+        return cache.store(program, made, source=url)
 
 
 def _checksum(text: str, url: str) -> str:

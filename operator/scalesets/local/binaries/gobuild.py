@@ -1,9 +1,9 @@
 """The programs built from their Go modules, where no download is to be had.
 
-`gomodules/` holds a go.mod and a complete go.sum for each: Kubernetes with its staging modules replaced by their
-published versions, and etcd. They are built in a copy (the package may lie in a read-only place) with
-`-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version` and the
-skew checks would fail.
+`gomodules/` holds a go.mod and a complete go.sum for each project, Kubernetes' with its staging modules replaced by
+their published versions. They are built in a copy (the package may lie in a read-only place) with
+`-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version`, `helm
+version` and the skew checks would fail.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 
 from scalesets.local.binaries.cache import Cache
 from scalesets.local.binaries.gotoolchain import find_go
+from scalesets.local.binaries.programs import program
 from scalesets.local.errors import LocalError
 from scalesets.local.progress import Progress, Step
-from scalesets.local.versions import KUBERNETES
+from scalesets.local.versions import HELM, KUBERNETES
 
-_ETCD_PACKAGE = "go.etcd.io/etcd/server/v3"
 _VERSION = "k8s.io/component-base/version"
+_HELM_VERSION = "helm.sh/helm/v4/internal/version.version"
 _NETWORK_MARKS = ("dial tcp", "no such host", "connection refused", "i/o timeout", "TLS handshake", "GOPROXY=off")
 
 
@@ -31,12 +32,10 @@ def build(programs: Sequence[str], *, cache: Cache, progress: Progress) -> dict[
     """Build the programs; LocalError says what is missing for it."""
     go = find_go(cache=cache, progress=progress)
     built: dict[str, Path] = {}
-    kubernetes = [program for program in programs if program != "etcd"]
-    if "etcd" in programs:
-        built |= _build("etcd", {"etcd": _ETCD_PACKAGE}, [], go, cache, progress)
-    if kubernetes:
-        packages = {program: f"k8s.io/kubernetes/cmd/{program}" for program in kubernetes}
-        built |= _build("kubernetes", packages, _stamps(), go, cache, progress)
+    wanted = [program(name) for name in programs]
+    for project in sorted({each.project for each in wanted}):
+        packages = {each.name: each.package for each in wanted if each.project == project}
+        built |= _build(project, packages, _stamps(project), go, cache, progress)
     return built
 
 
@@ -55,16 +54,20 @@ def _build(
             listed = run(step, "list", "-deps", "-f", "{{.ImportPath}}", *packages.values(), counts="go: downloading")
         names = " ".join(packages)
         with progress.step(f"building {names} (minutes, once)", total=len(listed)) as step:
-            for program, package in packages.items():
-                flags = ["-trimpath", "-v", "-ldflags", " ".join(["-s", "-w", *stamps]), "-o", str(out / program)]
+            for name, package in packages.items():
+                flags = ["-trimpath", "-v", "-ldflags", " ".join(["-s", "-w", *stamps]), "-o", str(out / name)]
                 run(step, "build", *flags, package)
         return {
-            program: cache.store(program, out / program, source=f"built from {package} by {run.version}")
-            for program, package in packages.items()
+            name: cache.store(name, out / name, source=f"built from {package} by {run.version}")
+            for name, package in packages.items()
         }
 
 
-def _stamps() -> list[str]:
+def _stamps(project: str) -> list[str]:
+    if project == "helm":
+        return [f"-X {_HELM_VERSION}=v{HELM}"]
+    if project != "kubernetes":
+        return []
     major, minor, _ = KUBERNETES.split(".")
     values = {"gitVersion": f"v{KUBERNETES}", "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return [f"-X {_VERSION}.{name}={value}" for name, value in values.items()]

@@ -1,0 +1,33 @@
+"""Every program that is fetched or built here: its project, the project's version, and the Go package it is built from.
+
+The control plane needs `PROGRAMS`; what else there is, is fetched by those who ask for it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scalesets.local.versions import ETCD, HELM, KUBERNETES
+
+PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
+"""The control plane's."""
+
+_OTHERS = {
+    "etcd": ("etcd", ETCD, "go.etcd.io/etcd/server/v3"),
+    "helm": ("helm", HELM, "helm.sh/helm/v4/cmd/helm"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One program, by the name of its file."""
+
+    name: str
+    project: str
+    version: str
+    package: str
+
+
+def program(name: str) -> Program:
+    """Describe a program; one that isn't another project's is Kubernetes'."""
+    return Program(name, *_OTHERS.get(name, ("kubernetes", KUBERNETES, f"k8s.io/kubernetes/cmd/{name}")))
