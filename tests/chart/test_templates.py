@@ -197,6 +197,11 @@ class TestRights:
             (NAMESPACE, f"{RELEASE}-lease"),
         }
 
+    def test_in_chosen_namespaces_it_looks_at_no_other(self, helm: Helm) -> None:
+        rules = helm.render(watchNamespaces=["a", "b"]).one("ClusterRole", f"{RELEASE}-cluster")["rules"]
+        (rule,) = [rule for rule in rules if rule["resources"] == ["namespaces"]]
+        assert rule == {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["a", "b"], "verbs": ["get"]}
+
     def test_a_catalog_that_is_watched_needs_no_role_of_its_own(self, helm: Helm) -> None:
         chosen = helm.render(watchNamespaces=["a", NAMESPACE])
         assert f"{RELEASE}-catalog" not in chosen.names("ClusterRole") | chosen.names("RoleBinding")

@@ -246,7 +246,6 @@ class TestHelm:
 
         assert find_binaries(mirror.progress, ["helm"]) == {"helm": own}
 
-
     def test_it_runs_on_the_control_plane_of_the_directory(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
     ) -> None:
