@@ -17,12 +17,13 @@ from scalesets.engine.decide import decide
 from scalesets.engine.decision import Action, Decision, Event, Write, WriteSetStatus, WriteUpgradeStatus
 from scalesets.engine.groups import as_one_set, decide_group
 from scalesets.engine.view import SetView, TroubleKind
-from scalesets.kube import catalogues, models, narration, upgrades, views
+from scalesets.kube import catalogues, discovered, models, narration, upgrades, views
 from scalesets.kube.actions import ActionPool
 from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.cache import Store
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
+from scalesets.kube.discovery import Discovery
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
 from scalesets.kube.kinds import EXTENSIONS, IMAGES, REVISIONS, UPGRADES, Kind
@@ -46,6 +47,8 @@ TROUBLE_SHOWN_AFTER = 0.2
 COUNTS_EVERY, COUNTS_EVERY_IN_BATCH = 1.0, 10.0
 """Seconds between status writes of mere counts: outside of batches, and while one runs."""
 
+_TOPICS = {IMAGES: Topic.IMAGE, EXTENSIONS: Topic.EXTENSION}
+
 
 class Reconciler:
     """The work of the queue."""
@@ -68,6 +71,7 @@ class Reconciler:
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._writer = Writer(cluster, world, settings, recorder)
         self._kubelets = Kubelets(cluster)
+        self.discovery = Discovery(cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0))
         self.pool: ActionPool[Context] = ActionPool(
             self._performer.perform,
             lambda context: again(Work(Topic.SCALE_SET, *context.key), 0.0),
@@ -272,6 +276,7 @@ class Reconciler:
     async def _look_at_catalogue(self, kind: Kind, store: Store[Raw], key: Key) -> Again:
         raw = store.get(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self.discovery.forget(kind, key)
             return Again(forget=raw is None)
         now = utc_now()
         status, look_again = catalogues.describe(
@@ -280,11 +285,14 @@ class Reconciler:
             locations=self._world.locations(),
             settings=self._settings,
             now=now,
+            finding=self.discovery.follow(kind, raw),
         )
         if status is not None:
             version = raw["metadata"]["resourceVersion"]
             try:
                 store.put(await self._cluster.write_status(kind, *key, status, version=version))
+                for event in discovered.events(raw, {"status": status}):
+                    self._recorder.tell(raw, event, kind=kind)
             except Refusal as refusal:
                 if refusal.outcome in (Outcome.INVALID, Outcome.FORBIDDEN):
                     words = f"the status was not stored: {refusal.message}"

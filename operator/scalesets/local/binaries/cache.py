@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalesets.local.versions import ETCD, KUBERNETES
+from scalesets.local.versions import ETCD, KUBERNETES, REGISTRY
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 
@@ -54,7 +54,8 @@ class Cache:
 
     def path(self, program: str) -> Path:
         """Say where a program has its place."""
-        version = f"etcd-v{ETCD}" if program == "etcd" else f"kubernetes-v{KUBERNETES}"
+        others = {"etcd": f"etcd-v{ETCD}", "registry": f"distribution-v{REGISTRY}"}
+        version = others.get(program, f"kubernetes-v{KUBERNETES}")
         return self.directory / f"{version}-{system()}-{architecture()}" / program
 
     def find(self, program: str, *, say: Callable[[str], None]) -> Path | None:

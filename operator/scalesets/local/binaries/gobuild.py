@@ -1,7 +1,7 @@
 """The programs built from their Go modules, where no download is to be had.
 
 `gomodules/` holds a go.mod and a complete go.sum for each: Kubernetes with its staging modules replaced by their
-published versions, and etcd. They are built in a copy (the package may lie in a read-only place) with
+published versions, etcd, and a registry of images. They are built in a copy (the package may lie in a read-only place) with
 `-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version` and the
 skew checks would fail.
 """
@@ -23,6 +23,7 @@ from scalesets.local.progress import Progress, Step
 from scalesets.local.versions import KUBERNETES
 
 _ETCD_PACKAGE = "go.etcd.io/etcd/server/v3"
+_REGISTRY_PACKAGE = "github.com/distribution/distribution/v3/cmd/registry"
 _VERSION = "k8s.io/component-base/version"
 _NETWORK_MARKS = ("dial tcp", "no such host", "connection refused", "i/o timeout", "TLS handshake", "GOPROXY=off")
 
@@ -31,9 +32,11 @@ def build(programs: Sequence[str], *, cache: Cache, progress: Progress) -> dict[
     """Build the programs; LocalError says what is missing for it."""
     go = find_go(cache=cache, progress=progress)
     built: dict[str, Path] = {}
-    kubernetes = [program for program in programs if program != "etcd"]
+    kubernetes = [program for program in programs if program not in ("etcd", "registry")]
     if "etcd" in programs:
         built |= _build("etcd", {"etcd": _ETCD_PACKAGE}, [], go, cache, progress)
+    if "registry" in programs:
+        built |= _build("registry", {"registry": _REGISTRY_PACKAGE}, [], go, cache, progress)
     if kubernetes:
         packages = {program: f"k8s.io/kubernetes/cmd/{program}" for program in kubernetes}
         built |= _build("kubernetes", packages, _stamps(), go, cache, progress)
