@@ -186,7 +186,7 @@ class TokenServer:
         tokens = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:  # noqa: N802 - the name that the library wants
+            def do_GET(self) -> None:
                 tokens.asked.append(query := parse_qs(urlsplit(self.path).query))
                 expected = f"Basic {b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
                 allowed = self.headers.get("Authorization") == expected

@@ -133,8 +133,6 @@ class Discovery:
             return
         if known.finding != finding:
             known.finding = finding
-            if finding.problem is not None:
-                log.warning("%s %s/%s: %s: %s", kind.plural, *key, *finding.problem)
             self._wake(kind, key)
 
     async def _ask(self, namespace: str, spec: Raw, chosen: Mapping[str, str]) -> Finding:

@@ -292,6 +292,7 @@ class Reconciler:
             try:
                 store.put(await self._cluster.write_status(kind, *key, status, version=version))
                 for event in discovered.events(raw, {"status": status}):
+                    log.info("%s %s/%s: %s", kind.plural, *key, event.message)
                     self._recorder.tell(raw, event, kind=kind)
             except Refusal as refusal:
                 if refusal.outcome in (Outcome.INVALID, Outcome.FORBIDDEN):

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -317,7 +318,8 @@ class Registry:
         if url.scheme != "https" and not is_loopback(url.host or ""):
             words = f"credentials aren't sent to {url.host} without TLS: leave plainHTTP out, or pullSecretRef"
             raise Problem(Reason.SECRET, words)
-        return aiohttp.BasicAuth(self._credentials.user, self._credentials.password, "utf-8").encode()
+        known = f"{self._credentials.user}:{self._credentials.password}".encode()
+        return f"Basic {b64encode(known).decode()}"
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
