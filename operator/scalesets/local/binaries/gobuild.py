@@ -1,8 +1,8 @@
 """The programs built from their Go modules, where no download is to be had.
 
 `gomodules/` holds a go.mod and a complete go.sum for each: Kubernetes with its staging modules replaced by their
-published versions, etcd, and a registry of images. They are built in a copy (the package may lie in a read-only place) with
-`-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version` and the
+published versions, etcd, and a registry of images. They are built in a copy (the package may lie in a read-only place)
+with `-mod=readonly`, so that what go.sum pins is what is compiled. Without the version stamps `kubectl version` and the
 skew checks would fail.
 """
 
