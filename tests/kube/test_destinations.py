@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from typing import Any
 
+import aiohttp
 import pytest
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from scalesets.kube.destinations import Destinations, GuardedResolver, Refused, read_list
 
@@ -78,30 +80,39 @@ def test_what_is_no_registry_can_t_be_listed(bad: str) -> None:
         read_list([bad])
 
 
-class Names(AbstractResolver):
-    """Resolves every name to these addresses."""
+def naming(*addresses: str) -> Callable[..., Any]:
+    """A look-up that gives every name these addresses."""
 
-    def __init__(self, *addresses: str) -> None:
-        self._addresses = addresses
+    def look_up(host: str, port: int, *_: Any) -> list[Any]:
+        families = [socket.AF_INET6 if ":" in each else socket.AF_INET for each in addresses]
+        return [(f, socket.SOCK_STREAM, 6, "", (each, port)) for f, each in zip(families, addresses, strict=True)]
 
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        rest = {"port": port, "family": family, "proto": 0, "flags": 0}
-        return [ResolveResult(hostname=host, host=each, **rest) for each in self._addresses]
-
-    async def close(self) -> None: ...
+    return look_up
 
 
 @pytest.mark.parametrize("address", [*METADATA, *LOOPBACK, "fe80::1%eth0"])
 async def test_a_name_is_as_good_as_its_addresses(address: str) -> None:
-    resolver = GuardedResolver(Destinations(), Names("93.184.216.34", address))
+    resolver = GuardedResolver(Destinations(), naming("93.184.216.34", address))
     with pytest.raises(Refused):
         await resolver.resolve("innocent.example", 443)
+    await resolver.close()
 
 
 async def test_a_listed_name_may_be_loopback() -> None:
-    resolver = GuardedResolver(Destinations(("registry.local:5000",)), Names("127.0.0.1"))
+    resolver = GuardedResolver(Destinations(("registry.local:5000",)), naming("127.0.0.1"))
     assert [each["host"] for each in await resolver.resolve("registry.local", 5000)] == ["127.0.0.1"]
     with pytest.raises(Refused):
         await resolver.resolve("registry.local", 5001)
+    await resolver.close()
+
+
+async def test_a_connection_goes_to_the_address_that_was_looked_at() -> None:
+    """A name that is innocent once and loopback the next time is asked for once a connection."""
+    answers = iter([naming("127.0.0.1"), naming("169.254.169.254")])
+    resolver = GuardedResolver(Destinations(("twice.example",)), lambda *asked: next(answers)(*asked))
+    connector = aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        with pytest.raises(aiohttp.ClientConnectorError, match=r"127\.0\.0\.1"):
+            await session.get("http://twice.example:1/")
+        with pytest.raises(Refused):
+            await session.get("http://twice.example:1/")

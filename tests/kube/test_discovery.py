@@ -77,7 +77,8 @@ def test_extensions_are_described_alike() -> None:
 
 
 def test_a_version_keeps_the_date_on_which_it_was_found() -> None:
-    first = described(a_discovering_image(), found("1.0.0"))
+    first = described(a_discovering_image(), found("1.0.0"), seconds=3)
+    assert described(first, found("1.0.0", seconds=300), seconds=303) is first
     second = described(first, found("1.1.0", "1.0.0", seconds=60), seconds=60)
 
     dates = {v["version"]: v["publishedDate"] for v in second["status"]["discovered"]}
@@ -86,7 +87,8 @@ def test_a_version_keeps_the_date_on_which_it_was_found() -> None:
 
     without = described(second, found("1.0.0", seconds=900), seconds=900)
     again = described(without, found("1.1.0", "1.0.0", seconds=999), seconds=999)
-    assert {v["version"]: v["publishedDate"] for v in again["status"]["discovered"]} == dates
+    assert {v["version"] for v in again["status"]["discovered"]} == set(dates)
+    assert again["status"]["discovered"][0]["publishedDate"] == at(60), "as it was first seen"
 
 
 @pytest.mark.parametrize("finding", [failed(), None])
@@ -174,6 +176,7 @@ def test_suspended_it_keeps_what_was_found() -> None:
     image["spec"] = {**image["spec"], "discovery": {"repository": REPOSITORY, "suspend": True}}
     after = described(image, None)
     assert (condition(after)[1], latest(after)) == ("Suspended", "1.0.0")
+    assert condition(described(a_discovering_image(suspend=True), None), "Ready")[:2] == ("True", "NoVersions")
 
 
 def test_without_discovery_nothing_is_discovered() -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from scalesets.kube import registry
 from scalesets.kube.destinations import Destinations
 from scalesets.kube.pullsecrets import Credentials
 from scalesets.kube.registry import Problem, Reason, Registry, Repository, open_session
+from scalesets.local.certificates import make_pki
 
 LISTED = Destinations(("127.0.0.1", "localhost"))
 ALICE = Credentials("alice", "s3cret")
@@ -238,6 +241,32 @@ async def test_plain_http_is_asked_for_by_name(told: Told) -> None:
     assert (problem.reason, "plainHTTP" in problem.message) == (Reason.UNREACHABLE, True)
 
 
+async def test_with_tls_a_certificate_has_to_be_trusted_and_nothing_goes_on_without(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told.answers["/tags/list"] = says({"tags": ["1.0.0"]})
+    pki = make_pki(tmp_path / "pki", service_address="10.0.0.1")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki.serving.certificate, pki.serving.key)
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", told.answer)
+    server = TestServer(app, scheme="https")
+    await server.start_server(ssl=context)
+    try:
+        told.port = server.port or 0
+        problem = await refused(told, plain_http=False)
+        assert (problem.reason, "isn't trusted" in problem.message) == (Reason.UNREACHABLE, True)
+        monkeypatch.setenv("SSL_CERT_FILE", str(pki.authority))
+        assert await tags(told, plain_http=False) == ["1.0.0"]
+
+        told.answers["/tags/list"] = lambda _: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})
+        assert "without TLS: not followed" in (await refused(told, plain_http=False)).message
+        told.answers["/tags/list"] = says({}, 401, WWW_Authenticate='Bearer realm="http://127.0.0.1:1/"')
+        assert "token server without TLS" in (await refused(told, plain_http=False, credentials=ALICE)).message
+    finally:
+        await server.close()
+
+
 async def test_a_refused_connection_is_said(told: Told) -> None:
     told.port = 1
     problem = await refused(told)
@@ -260,7 +289,10 @@ async def test_a_redirect_is_followed_without_the_credentials(told: Told, other:
 
     other.answers["/elsewhere"] = says({}, 401, WWW_Authenticate='Basic realm="give me"')
     assert (await refused(told, credentials=ALICE)).reason is Reason.REFUSED
-    assert set(other.headers("Authorization")) == {None}
+    realm = f'Bearer realm="http://127.0.0.1:{other.port}/token"'
+    other.answers["/elsewhere"] = says({}, 401, WWW_Authenticate=realm)
+    assert (await refused(told, credentials=ALICE)).reason is Reason.REFUSED
+    assert set(other.headers("Authorization")) == {None}, "nor to whom the other one sends us for a token"
 
 
 async def test_a_redirect_out_of_the_list_is_not_followed(told: Told, other: Told) -> None:

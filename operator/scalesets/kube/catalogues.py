@@ -229,7 +229,7 @@ def _conditions(
 ) -> Iterable[Condition]:
     stalled = ("", "")
     empty = not entries(obj)
-    waiting = discovery if discovery is not None and discovery.status is not True and empty else None
+    waiting = discovery if discovery is not None and discovered.may_come(discovery) and empty else None
     twin, wrong = _elder_twin(obj, peers), _wrong_dates(obj)
     if not references.counts(obj, catalog_namespace):
         stalled = (

@@ -8,13 +8,15 @@ looked at when the connection is made, so a name can't point elsewhere a moment 
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
 
 from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 
 Address = IPv4Address | IPv6Address
 
@@ -38,6 +40,7 @@ _NEVER = tuple(
 _NAT64 = ip_network("64:ff9b::/96")
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io")
 HTTPS, HTTP = 443, 80
+LOOK_UPS_AT_ONCE = 4
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
@@ -90,24 +93,43 @@ class Destinations:
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names to the addresses that may be called; the connection is made to these and no others."""
+    """Resolves names to the addresses that may be called; the connection is made to these and no others.
 
-    def __init__(self, destinations: Destinations, inner: AbstractResolver | None = None) -> None:
+    A look-up can't be given up, and a slow name server is a user's choice too: the threads are its own, or such names
+    would hold up what the operator itself has to look up.
+    """
+
+    def __init__(self, destinations: Destinations, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
         self._destinations = destinations
-        self._inner = inner or ThreadedResolver()
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(max_workers=LOOK_UPS_AT_ONCE, thread_name_prefix="discovery-names")
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         """The addresses of a name; Refused when there is one among them that nobody may call."""
-        found = await self._inner.resolve(host, port, family)
-        for each in found:
-            self._destinations.check_address(ip_address(each["host"].partition("%")[0]), host, port)
-        return found
+        asked = (host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, *asked)
+        results: list[ResolveResult] = []
+        for of_family, _, protocol, _, address in found:
+            given = str(address[0])
+            self._destinations.check_address(ip_address(given.partition("%")[0]), host, port)
+            numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+            results.append(
+                {
+                    "hostname": host,
+                    "host": given,
+                    "port": port,
+                    "family": of_family,
+                    "proto": protocol,
+                    "flags": numeric,
+                }
+            )
+        return results
 
     async def close(self) -> None:
-        """Nothing is held open."""
-        await self._inner.close()
+        """Wait for no look-up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 def is_loopback(host: str) -> bool:

@@ -81,6 +81,11 @@ def condition_of(obj: Raw) -> Raw:
     return next((c for c in found if c["type"] == TYPE), {})
 
 
+def may_come(condition: Condition) -> bool:
+    """Whether versions aren't known yet, and will be when the registry answers."""
+    return condition.status is not True and condition.reason != SUSPENDED
+
+
 def events(before: Raw, after: Raw) -> Iterator[Event]:
     """What there is to tell of a discovery whose status was written."""
     known = {v["version"] for v in (before.get("status") or {}).get("discovered") or ()}

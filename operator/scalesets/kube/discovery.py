@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -32,10 +33,11 @@ from scalesets.kube.writes import read_reference
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8
-"""So many registries are asked at the same time, …"""
+AT_ONCE, AT_ONCE_OF_NAMESPACE = 8, 2
+"""So many registries are asked at the same time, and so many of them for one namespace: slow ones are somebody's own
+trouble."""
 TAGS_AT_ONCE = 4
-"""… and each about so many tags."""
+"""A registry is asked about so many tags at the same time."""
 CONVERSATION_SECONDS = 180.0
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 10.0, 1800.0
 SPREAD_AFTER_START = 10.0
@@ -62,6 +64,9 @@ class Discovery:
         self._destinations = Destinations(settings.discovery_registries)
         self._session: aiohttp.ClientSession | None = None
         self._turn = asyncio.Semaphore(AT_ONCE)
+        self._turn_of: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(AT_ONCE_OF_NAMESPACE)
+        )
         self._followed: dict[tuple[str, Key], _Followed] = {}
 
     def follow(self, kind: Kind, raw: Raw) -> Finding | None:
@@ -111,7 +116,7 @@ class Discovery:
         while True:
             wait: float | None = None
             try:
-                async with self._turn, asyncio.timeout(CONVERSATION_SECONDS):
+                async with self._turn_of[key[0]], self._turn, asyncio.timeout(CONVERSATION_SECONDS):
                     finding = await self._ask(key[0], spec, chosen)
                 chosen = {found.version: found.tag for found in finding.versions or ()} or chosen
             except Problem as problem:

@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import re
+import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ MANIFESTS = ", ".join(
         "application/vnd.docker.distribution.manifest.v2+json",
     )
 )
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _CODE = re.compile(r"[A-Z][A-Z_]{1,39}")
 _PARAMETER = re.compile(r'([A-Za-z]+)="([^"]*)"')
 _NEXT = re.compile(r'<([^<>]+)>\s*;\s*rel="?next"?')
@@ -110,8 +111,9 @@ def open_session(destinations: Destinations) -> aiohttp.ClientSession:
     """What all conversations share. Nothing of the environment: a proxy would look names up by itself."""
     connector = aiohttp.TCPConnector(
         resolver=GuardedResolver(destinations),
+        ssl=ssl.create_default_context(),
         use_dns_cache=False,
-        limit=16,
+        limit=64,
         limit_per_host=4,
         keepalive_timeout=15,
     )
