@@ -289,6 +289,7 @@ async def test_a_redirect_is_followed_without_the_credentials(told: Told, other:
 
     other.answers["/elsewhere"] = says({}, 401, WWW_Authenticate='Basic realm="give me"')
     assert (await refused(told, credentials=ALICE)).reason is Reason.REFUSED
+    told.answers["/tags/list"] = lambda _: web.Response(status=307, headers={"Location": there})
     realm = f'Bearer realm="http://127.0.0.1:{other.port}/token"'
     other.answers["/elsewhere"] = says({}, 401, WWW_Authenticate=realm)
     assert (await refused(told, credentials=ALICE)).reason is Reason.REFUSED
