@@ -2,7 +2,8 @@
 
 The script (`floor_in_place.py`) writes what the operator writes, batch by batch, and waits for the same: another
 container, started, the pod Ready, and the settle time. It works while the operator is away, on versions that are
-published before, so the operator finds nothing left to do and takes the next version itself.
+published before, so the operator finds nothing left to do and takes the next version itself. OpenKruise, where it is
+to be had, updates pods of its own (`openkruise.py`).
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import orjson
 import plane as planes
 import subjects
 from api import JSON_PATCH, Api
+from kruise_program import Program
+from openkruise import Peer
 from operating import Operator
-from plane import Plane
-from upgrades import BATCHES, ENDS, Say, pod_writes, until_ready
+from plane import Plane, pod_writes
+from upgrades import BATCHES, ENDS, Say, until_ready
 
 NAMESPACE = "in-place"
 _PATIENCE = 300.0
@@ -107,19 +110,28 @@ class Contest:
         return Operator(self._plane.control_plane.operator_kubeconfig, self._plane.directory)
 
 
-async def measure(plane: Plane, instances: int, runs: int, say: Say) -> dict[str, float]:
-    """Medians, the ratio and every raw figure."""
+async def measure(plane: Plane, instances: int, runs: int, say: Say, kruise: Program | None) -> dict[str, float]:
+    """Medians, ratios and every raw figure; OpenKruise's only where there is its program."""
     ours: list[tuple[float, float, float]] = []
     floor: list[tuple[float, float]] = []
+    theirs: list[tuple[float, float, float]] = []
     async with Api(plane.control_plane.kubeconfig) as api:
         contest = Contest(plane, api, instances, say)
         await contest.prepare()
-        for run in range(runs):
-            ours.append(await contest.ours(f"1.{2 * run + 1}.0"))
-            say(f"run {run + 1}: ours {ours[-1][0]:.2f} s, {ours[-1][1] * 1000 / instances:.2f} ms CPU each")
-            floor.append(await contest.floor(f"1.{2 * run + 2}.0"))
-            say(f"run {run + 1}: floor {floor[-1][0]:.2f} s, {floor[-1][1] * 1000 / instances:.2f} ms CPU each")
+        peer = Peer(plane, api, instances, kruise) if kruise else None
+        if peer:
+            say(f"{instances} pods of a CloneSet")
+            await peer.prepare()
+        for run in range(1, runs + 1):
+            ours.append(await contest.ours(f"1.{2 * run - 1}.0"))
+            say(_line(run, "ours", *ours[-1][:2], instances))
+            floor.append(await contest.floor(f"1.{2 * run}.0"))
+            say(_line(run, "floor", *floor[-1], instances))
+            if peer:
+                theirs.append(await peer.upgrade(f"1.{2 * run - 1}.0"))
+                say(_line(run, "OpenKruise", *theirs[-1][:2], instances))
     told = {
+        "extension_instances": instances,
         "extension_ours_s": statistics.median(s for s, _, _ in ours),
         "extension_floor_s": statistics.median(s for s, _ in floor),
         "extension_writes_per_instance": statistics.median(w for _, _, w in ours) / instances,
@@ -127,6 +139,16 @@ async def measure(plane: Plane, instances: int, runs: int, say: Say) -> dict[str
         "extension_floor_cpu_ms_per_instance": statistics.median(c for _, c in floor) * 1000 / instances,
     }
     told["extension_upgrade_vs_floor"] = told["extension_ours_s"] / told["extension_floor_s"]
-    for number, (mine, bare) in enumerate(zip(ours, floor, strict=True), start=1):
-        told[f"extension_ours_s_run_{number}"], told[f"extension_floor_s_run_{number}"] = mine[0], bare[0]
+    if theirs:
+        told["extension_openkruise_s"] = statistics.median(s for s, _, _ in theirs)
+        told["extension_openkruise_cpu_ms_per_instance"] = statistics.median(c for _, c, _ in theirs) * 1000 / instances
+        told["extension_openkruise_writes_per_instance"] = statistics.median(w for _, _, w in theirs) / instances
+        told["extension_upgrade_vs_openkruise"] = told["extension_ours_s"] / told["extension_openkruise_s"]
+    seconds = {"ours": [run[0] for run in ours], "floor": [run[0] for run in floor]}
+    for who, each in {**seconds, "openkruise": [run[0] for run in theirs]}.items():
+        told |= {f"extension_{who}_s_run_{number}": taken for number, taken in enumerate(each, start=1)}
     return told
+
+
+def _line(run: int, who: str, seconds: float, cpu: float, instances: int) -> str:
+    return f"run {run}: {who} {seconds:.2f} s, {cpu * 1000 / instances:.2f} ms CPU each"

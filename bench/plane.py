@@ -24,6 +24,10 @@ from scalesets.local.controlplane import ControlPlane
 FEATURE = "--feature-gates=MaxUnavailableStatefulSet=true"
 OPERATOR = "system:serviceaccount:scaleset-system:scaleset-operator"
 STATEFULSETS = "system:serviceaccount:kube-system:statefulset-controller"
+CLONESETS = "system:serviceaccount:kruise-system:kruise-manager"
+QUERIES = 2000
+"""A second, for the controllers that limit themselves: as many as they can use."""
+
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -52,6 +56,11 @@ class Plane:
         return counted
 
 
+def pod_writes(writes: Counter[str]) -> int:
+    """Writes on pods, without dry-runs."""
+    return sum(n for what, n in writes.items() if what.split()[-1].split("/")[0] == "pods" and "dry-run" not in what)
+
+
 @contextmanager
 def a_plane(binaries: Mapping[str, Path], *, gates: tuple[str, ...] = (FEATURE,)) -> Iterator[Plane]:
     """Start one, with as many queries per second for controller-manager and scheduler as they can use."""
@@ -62,14 +71,14 @@ def a_plane(binaries: Mapping[str, Path], *, gates: tuple[str, ...] = (FEATURE,)
             "kind": "Policy",
             "omitStages": ["RequestReceived", "ResponseStarted"],
             "rules": [
-                {"level": "Metadata", "users": [OPERATOR, STATEFULSETS], "verbs": list(WRITES)},
+                {"level": "Metadata", "users": [OPERATOR, STATEFULSETS, CLONESETS], "verbs": list(WRITES)},
                 {"level": "None"},
             ],
         }
         (directory / "audit.yaml").write_text(yaml.safe_dump(policy))
         flags = (*gates, f"--audit-policy-file={directory}/audit.yaml", f"--audit-log-path={directory}/audit.log")
         with ControlPlane(
-            directory / "plane", binaries=binaries, kcm_qps=2000, apiserver_flags=flags, kcm_flags=gates
+            directory / "plane", binaries=binaries, kcm_qps=QUERIES, apiserver_flags=flags, kcm_flags=gates
         ) as running:
             yield Plane(running, directory)
 

@@ -58,6 +58,9 @@ def show(console: Console, results: dict[str, float | str]) -> None:
     if "ours_s" in results:
         console.print()
         console.print(_sides(results))
+    if "extension_ours_s" in results:
+        console.print()
+        console.print(_in_place(results))
 
 
 def _sides(results: dict[str, float | str]) -> Table:
@@ -72,6 +75,21 @@ def _sides(results: dict[str, float | str]) -> Table:
         seconds = _number(results["statefulset_without_gate_s_per_instance"])
         down = _number(results["statefulset_without_gate_most_down"])
         table.add_row("StatefulSet as shipped", f"{seconds} each", "", "", down)
+    return table
+
+
+def _in_place(results: dict[str, float | str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for heading in ("IN PLACE", "SECONDS", "CPU MS EACH", "WRITES EACH"):
+        table.add_column(heading, justify="left" if heading == "IN PLACE" else "right")
+    rows = (
+        ("scaleset-operator", "ours_s", "cpu_ms_per_instance", "writes_per_instance"),
+        ("bare script", "floor_s", "floor_cpu_ms_per_instance", ""),
+        ("OpenKruise CloneSet", "openkruise_s", "openkruise_cpu_ms_per_instance", "openkruise_writes_per_instance"),
+    )
+    for name, *keys in rows:
+        if f"extension_{keys[0]}" in results:
+            table.add_row(name, *(_number(results[f"extension_{key}"]) if key else "1" for key in keys))
     return table
 
 

@@ -19,11 +19,14 @@ from rich.console import Console
 import decisions
 import fleet
 import in_place
+import kruise_program
 import latency
+import machines
 import report
 import upgrades
 from plane import a_plane
 from scalesets.local.binaries import find_binaries
+from scalesets.local.errors import LocalError
 from scalesets.local.progress import progress_for
 from scalesets.local.versions import KUBERNETES
 
@@ -38,6 +41,8 @@ class Part(Enum):
     AS_SHIPPED = "as-shipped"
     FLEET = "fleet"
     EXTENSION = "extension"
+    OPENKRUISE = "openkruise"
+    MACHINES = "machines"
     DECIDE = "decide"
 
 
@@ -55,7 +60,8 @@ def main(
     def say(text: str) -> None:
         console.print(f"{time.monotonic() - began:6.1f} s  {text}")
 
-    binaries = find_binaries(progress_for(console))
+    progress = progress_for(console)
+    binaries = find_binaries(progress)
     told: dict[str, float | str] = {**circumstances()}
     if Part.DECIDE in parts:
         told |= decisions.measure(10_000, rounds=100)
@@ -69,9 +75,19 @@ def main(
                 told |= compared
             if Part.LATENCY in parts:
                 gaps += asyncio.run(latency.measure(plane, instances, say))
-    if Part.EXTENSION in parts:
+    if Part.EXTENSION in parts or Part.OPENKRUISE in parts:
+        kruise = None
+        if Part.OPENKRUISE in parts:
+            try:
+                kruise = kruise_program.find(progress)
+                told["openkruise"] = kruise_program.version()
+            except LocalError as why:
+                say(f"OpenKruise is left out, its kruise-manager could not be built: {why}")
         with a_plane(binaries) as plane:
-            told |= asyncio.run(in_place.measure(plane, instances, runs, say))
+            told |= asyncio.run(in_place.measure(plane, instances, runs, say, kruise))
+    if Part.MACHINES in parts:
+        with a_plane(binaries) as plane:
+            told |= asyncio.run(machines.measure(plane, runs, say))
     if Part.AS_SHIPPED in parts:
         with a_plane(binaries, gates=()) as plane:
             told |= asyncio.run(upgrades.measure_as_shipped(plane, say))

@@ -19,6 +19,8 @@ IMAGES = "/apis/scalesets.dev/v1alpha1/namespaces/{}/galleryimages"
 UPGRADES = "/apis/scalesets.dev/v1alpha1/namespaces/{}/rollingupgrades"
 EXTENSIONS = "/apis/scalesets.dev/v1alpha1/namespaces/{}/extensions"
 STATEFULSETS = "/apis/apps/v1/namespaces/{}/statefulsets"
+MACHINES = "/apis/scalesets.dev/v1alpha1/namespaces/{}/virtualmachines"
+CLONESETS = "/apis/apps.kruise.io/v1alpha1/namespaces/{}/clonesets"
 
 
 def image(version: str) -> str:
@@ -104,6 +106,9 @@ SETTLE_SECONDS = 2 + 1
 """What must pass after its upgrade: 2 s and the larger period of its probes (docs/rules.md, "Health")."""
 
 
+_AGENT_STARTED: Body = {"httpGet": {"path": "/started", "port": 8081}, "periodSeconds": 1}
+
+
 def extension(namespace: str, *versions: str) -> Body:
     """An extension with a start-up probe."""
     return {
@@ -114,7 +119,7 @@ def extension(namespace: str, *versions: str) -> Body:
             "publisher": AGENT["publisher"],
             "type": AGENT["type"],
             "supportsAutomaticUpgrade": True,
-            "container": {"startupProbe": {"httpGet": {"path": "/started", "port": 8081}, "periodSeconds": 1}},
+            "container": {"startupProbe": _AGENT_STARTED},
             "versions": [published_extension(each) for each in versions],
         },
     }
@@ -128,6 +133,64 @@ def extension_image(version: str) -> str:
 def published_extension(version: str) -> Body:
     """One line of an Extension's versions."""
     return {"version": version, "image": extension_image(version)}
+
+
+def machine(namespace: str, name: str) -> Body:
+    """A machine by itself with the extension."""
+    return {
+        "apiVersion": "scalesets.dev/v1alpha1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "imageReference": {"galleryImage": "bench", "version": "latest"},
+            "extensions": [AGENT],
+            "template": {"metadata": {"labels": {"app": name}}, "spec": pod_spec(None)},
+        },
+    }
+
+
+CLONESET_AGENT = 1
+"""Which container of a CloneSet's pods is the agent."""
+
+
+def clone_set(namespace: str, replicas: int, of: str) -> Body:
+    """OpenKruise's: the same containers, as many down at a time, the same settle time, never recreated."""
+    spec = pod_spec(image(version(1)))
+    spec["containers"].append({"name": AGENT["name"], "image": extension_image(of), "startupProbe": _AGENT_STARTED})
+    return {
+        "apiVersion": "apps.kruise.io/v1alpha1",
+        "kind": "CloneSet",
+        "metadata": {"name": NAME, "namespace": namespace},
+        "spec": {
+            "replicas": replicas,
+            "minReadySeconds": SETTLE_SECONDS,
+            "updateStrategy": {"type": "InPlaceOnly", "maxUnavailable": "20%"},
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": {"metadata": {"labels": {"app": NAME}}, "spec": spec},
+        },
+    }
+
+
+def kruise_webhooks(namespace: str) -> list[tuple[str, Body]]:
+    """Where to create which webhook configuration, for CloneSets only; OpenKruise puts URL and certificate in."""
+    told = []
+    for kind, verb, operations in (
+        ("Mutating", "mutate", ["CREATE", "UPDATE"]),
+        ("Validating", "validate", ["CREATE", "UPDATE", "DELETE"]),
+    ):
+        path = f"/{verb}-apps-kruise-io-v1alpha1-cloneset"
+        service = {"name": "kruise-webhook-service", "namespace": namespace, "path": path}
+        rule = {"apiGroups": ["apps.kruise.io"], "apiVersions": ["v1alpha1"], "resources": ["clonesets"]}
+        webhook = {
+            "name": f"{verb}.cloneset.kb.io",
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "clientConfig": {"service": service},
+            "rules": [{**rule, "operations": operations}],
+        }
+        body = {"metadata": {"name": f"kruise-{kind.lower()}-webhook-configuration"}, "webhooks": [webhook]}
+        told.append((f"/apis/admissionregistration.k8s.io/v1/{kind.lower()}webhookconfigurations", body))
+    return told
 
 
 def owner(namespace: str) -> Body:

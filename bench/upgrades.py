@@ -22,7 +22,7 @@ import plane as planes
 import subjects
 from api import JSON_PATCH, Api
 from operating import Operator
-from plane import Plane
+from plane import Plane, pod_writes
 from processes import cpu_seconds
 from witness import Account, Witness
 
@@ -286,11 +286,6 @@ def figures(found: dict[str, list[Run]], instances: int) -> dict[str, float]:
 def gaps_ms(run: Run) -> list[float]:
     """Milliseconds from the last Ready of each batch to the first touch of the next, as the witness saw them."""
     return [gap * 1000 for gap in run.account.gaps({name: ordinal(name) % BATCHES for name in run.account.lives})]
-
-
-def pod_writes(writes: Counter[str]) -> int:
-    """Writes on pods, without dry-runs."""
-    return sum(n for what, n in writes.items() if what.split()[-1].split("/")[0] == "pods" and "dry-run" not in what)
 
 
 def status_writes(writes: Counter[str]) -> int:

@@ -28,11 +28,7 @@ LATER_PARTS = {
     "O9b": "one zone at a time across all sets and machines of a region",
     "O10": "platform images by region phases",
     "O15": "Windows, Service Fabric and load balancer SKUs",
-    "E1": "standalone virtual machines",
-    "E3": "standalone virtual machines",
     "E5a": "phases of regions, and one zone at a time across a region",
-    "E10": "machines",
-    "E11": "machines in the operator's status",
     "E14": "Windows and regions",
 }
 

@@ -465,6 +465,7 @@ UPGRADE_STATUS = RollingUpgradeStatus(
     progress=rollingupgrade.UpgradeProgress(
         successful_instance_count=4, failed_instance_count=1, in_progress_instance_count=2, pending_instance_count=3
     ),
+    target="22.4.202611010",
     target_image_reference=rollingupgrade.TargetImageReference(
         publisher="Canonical", offer="ubuntu-server-jammy", sku="22_04-LTS", version="22.4.202611010"
     ),

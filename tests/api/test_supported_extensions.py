@@ -37,6 +37,7 @@ def test_the_published_list() -> None:
         "Azure Service Fabric": linux,
     }
     assert is_supported("Microsoft.Azure.Monitoring.DependencyAgent", "DependencyAgentWindows")
+    assert is_supported("Microsoft.GuestConfiguration", "ConfigurationForLinux"), "spelled in two ways by its publisher"
     assert not is_supported("Microsoft.Azure.Monitoring.DependencyAgent", "KeyVaultForLinux")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from typer.testing import Result
 
 from cli.conftest import Site
@@ -14,6 +16,7 @@ from cli.scenes import NEW, Obj, a_set, an_extension
 from cli.test_arguments import a_kubeconfig
 from scalesets.cli import extensions
 from scalesets.cli.cluster import connect
+from scalesets.cli.completion import candidates_for_kubectl
 from scalesets.cli.errors import CommandError
 from scalesets.cli.fields import at
 from scalesets.cli.kubeconfig import Where
@@ -182,7 +185,7 @@ def test_a_machines_upgrade_is_started_shown_and_cancelled(site: Site) -> None:
     (upgrade,) = site.upgrades()
     assert started.exit_code == 0, started.output
     assert (upgrade["spec"]["virtualMachine"], upgrade["spec"]["extensions"]) == ("db-0", ["monitor"])
-    assert "scalesets history vm/db-0" in started.stderr
+    assert "scalesets status vm/db-0 --watch" in started.stderr
     assert upgrade["metadata"]["name"] in site.scalesets("history", "vm/db-0").stdout
     assert site.scalesets("cancel", "vm/db-0").exit_code == 0
     assert site.upgrades()[0]["spec"]["cancel"] is True
@@ -208,8 +211,66 @@ def test_an_availability_set_shows_the_extensions_of_its_machines(site: Site) ->
         ("db-0", "monitor"),
         ("db-1", "monitor"),
     ]
+    table = site.scalesets("extensions", "avset/db").stdout.splitlines()
+    assert [line.split()[:5] for line in table[:2]] == [
+        ["NAME", "TYPE", "MACHINES", "VERSION", "LATEST"],
+        ["monitor", "Monitor", "2", "of", "2"],
+    ]
+    assert "it has: monitor" in site.scalesets("start", "avset/db", "--extension", "moniter").stderr
     site.scalesets("start", "avset/db", "--extension", "monitor")
     assert site.upgrades()[0]["spec"]["availabilitySet"] == "db"
+    member = site.scalesets("start", "vm/db-0", "--extension", "monitor")
+    assert member.exit_code == 1
+    assert "scalesets start avset/db --extension monitor" in member.stderr
+    assert [i["name"] for i in site.json("instances", "avset/db")] == ["db-0", "db-1"]
+    assert site.json("status", "avset/db")["queued"], "the upgrade that has not begun"
+    assert "vm/db-0" in site.scalesets("status", "db-0").stderr
+    assert "write avset/db: there is an AvailabilitySet" in site.scalesets("status", "vm/db").stderr
+
+
+@pytest.mark.requirement("E5b")
+def test_who_may_not_look_into_other_namespaces_is_told_so(site: Site, tmp_path: Path) -> None:
+    a_shop(site, kind="VirtualMachine")
+    site.kubectl("create", "serviceaccount", "tenant")
+    site.kubectl("create", "role", "tenant", "--verb=get,list", "--resource=*.scalesets.dev,pods")
+    site.kubectl("create", "rolebinding", "tenant", "--role=tenant", f"--serviceaccount={site.namespace}:tenant")
+    config = yaml.safe_load(site.plane.kubeconfig.read_text())
+    user = config["contexts"][0]["context"]["user"]
+    token = site.kubectl("create", "token", "tenant").strip()
+    config["users"] = [{"name": user, "user": {"token": token}}]
+    own = tmp_path / "tenant"
+    own.write_text(yaml.safe_dump(config))
+    flags = ("-n", site.namespace, "--kubeconfig", str(own), "--catalog-namespace", site.namespace)
+
+    found = site.run("plan", "vm/db-0", *flags)
+    explained = site.run("explain", "vm/db-0", *flags, "-o", "json")
+
+    assert explained.exit_code == 0, explained.output
+    told = json.loads(explained.stdout)
+    assert "virtualmachines of other namespaces" in told["unread"]
+    assert [f["message"] for f in told["findings"] if f["reason"] == "TurnUnknown"], "nothing is promised"
+    assert found.exit_code in (0, 1), found.output
+    assert "not allowed" not in found.output
+
+
+def test_names_are_completed_for_all_kinds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_shop(site)
+    monkeypatch.setenv("KUBECONFIG", str(site.plane.kubeconfig))
+    scene = a_set(replicas=1)
+    spec = {key: scene.spec[key] for key in ("imageReference", "template")}
+    head = {"apiVersion": "scalesets.dev/v1alpha1"}
+    site.create({**head, "kind": "VirtualMachine", "metadata": {"name": "db-0"}, "spec": spec})
+    site.create({**head, "kind": "AvailabilitySet", "metadata": {"name": "db"}, "spec": {}})
+
+    def completed(word: str) -> list[str]:
+        found = candidates_for_kubectl(["status", "-n", site.namespace, word])
+        return [line.split("\t")[0] for line in found[:-1]]
+
+    assert completed("") == ["web", "vm/db-0", "avset/db"]
+    assert completed("v") == ["vm/db-0"]
+    assert completed("virtualmachine/") == ["virtualmachine/db-0"]
+    assert completed("avset/d") == ["avset/db"]
+    assert completed("vmss/") == ["vmss/web"]
 
 
 # -- arguments, which need no cluster ----------------------------------------------------------------------------------
@@ -221,12 +282,16 @@ def test_an_availability_set_shows_the_extensions_of_its_machines(site: Site) ->
         (["extensions", "web", "--enable", "a", "--disable", "a"], "both --enable and --disable a"),
         (["extensions", "--enable", "a"], "whose extensions?"),
         (["extensions", "web", "--enable", "a", "--versions"], "--versions changes nothing"),
-        (["extensions", "avset/db", "--enable", "a"], "its machines have"),
+        (["extensions", "avset/db", "--enable", "a"], "each of its machines has its own"),
         (["extensions", "pod/web"], "no name of a scale set"),
-        (["status", "vm/db-0"], "take machines too"),
+        (["update-instances", "vm/db-0", "--all"], "a change of a machine's model applies at once"),
+        (["approve", "avset/db", "--all"], "machines get no OS upgrades"),
+        (["images", "vm/db-0"], "a machine keeps the image"),
+        (["start", "vm/db-0"], "scalesets start vm/db-0 --extension NAME, or --all-extensions"),
+        (["plan", "avset/db", "--type", "OSImage"], "only their extensions are upgraded"),
+        (["plan", "vm/db-0", "--by-hand"], "only their extensions are upgraded"),
+        (["plan", "vm/db-0", "0"], "has no instances to name"),
         (["start", "web", "--extension", "a", "--all-extensions"], "not both"),
-        (["start", "vm/db-0", "--wait"], "--wait follows the upgrade of a scale set"),
-        (["cancel", "avset/db", "--wait"], "--wait follows the upgrade of a scale set"),
     ],
 )
 def test_wrong_arguments_are_told(

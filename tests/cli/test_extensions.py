@@ -247,7 +247,7 @@ def test_history_of_extension_upgrades() -> None:
 
     assert [u.target for u in view] == ["logs", "monitor 1.1.0 and logs 1.1.0", "monitor 1.1.0"]
     golden.check("history_extensions", history_drawing.render(view, now=NOW, width=100), width=100)
-    golden.check("outcome_extensions", status_drawing.outcome(view[1], set_name="web"), width=120)
+    golden.check("outcome_extensions", status_drawing.outcome(view[1], of="web"), width=120)
 
 
 def test_history_says_what_was_dropped_on_the_way() -> None:

@@ -282,5 +282,5 @@ def test_empty_sets_say_so() -> None:
 def test_how_a_waited_for_upgrade_ended() -> None:
     done, stopped_one = (history.read(a_history().snapshot())[i] for i in (1, 3))
 
-    golden.check("outcome_completed", status_drawing.outcome(done, set_name="web"))
-    golden.check("outcome_faulted", status_drawing.outcome(stopped_one, set_name="web"), width=100)
+    golden.check("outcome_completed", status_drawing.outcome(done, of="web"))
+    golden.check("outcome_faulted", status_drawing.outcome(stopped_one, of="web"), width=100)

@@ -35,7 +35,7 @@ async def until_ended(scene: Scene, number: int) -> list[dict[str, Any]]:
     return upgrades(scene)
 
 
-@pytest.mark.requirement("E1", "E5b", "E9")
+@pytest.mark.requirement("E1", "E5b", "E9", "E11")
 async def test_machines_are_upgraded_in_turns(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_followed_extension("monitor", "1.0.0"))
     names = ["db-a", "db-b", "db-c"]
@@ -50,6 +50,13 @@ async def test_machines_are_upgraded_in_turns(operator: Operator, scene: Scene) 
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans)), "one at a time"
     assert {n: installed(pod(scene, n)) for n in names} == {n: {"monitor": "1.2.0"} for n in names}
     assert scene.uids("Pod") == uids
+
+    def told() -> list[tuple[str, ...]]:
+        known = [scene.find("VirtualMachine", n) or {} for n in names]
+        listed = [e for m in known for e in m.get("status", {}).get("extensions", ())]
+        return [(e["version"], e["automaticUpgrade"], e.get("lastUpgrade", {}).get("outcome", "")) for e in listed]
+
+    await scene.until(lambda: told() == [("1.2.0", "Enabled", "Completed")] * 3, what="their statuses to say so")
 
 
 @pytest.mark.requirement("O6")

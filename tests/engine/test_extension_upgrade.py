@@ -373,6 +373,24 @@ def test_an_instance_that_does_not_take_the_patch_is_not_waited_for_twice() -> N
     assert not status.batches[0].roll_back_failed
 
 
+@pytest.mark.requirement("E3", "O21")
+@pytest.mark.parametrize("renewed", [False, True])
+def test_a_way_back_whose_container_can_not_be_made_either_is_left_failed(renewed: bool) -> None:
+    """The Secret that its container needs is gone: the container of before has ended, its id is all that is shown."""
+    world = a_set(MONITOR, replicas=5, unmade={"monitor:1.1.0", "monitor:1.0.0"})
+    world.publish_extension("acme/monitor", "1.1.0").run(until=batch(1))
+    world.pods[0].fails_to_start = True
+    world.run(until=lambda w: any(u.status and u.status.code is Code.ROLLING_BACK for u in w.upgrades.values()))
+    if renewed:
+        world.unmade.clear()
+        world.pods[0].fails_to_start = False
+    world.run(MINUTE * 9)
+    status = status_of(world)
+    assert (status.code, status.batches[0].rolled_back) == (Code.FAULTED, {0})
+    assert status.batches[0].roll_back_failed == (set() if renewed else {0})
+    assert ("web-0 ImagePullBackOff" in status.roll_back_error) is not renewed
+
+
 @pytest.mark.requirement("E4", "O21")
 def test_why_it_failed_last_time_is_kept_when_the_instances_are_well_again() -> None:
     world = a_set(MONITOR, replicas=5)
@@ -462,3 +480,27 @@ def test_opting_in_to_what_is_due_already_is_not_held_up_by_its_own_labels() -> 
     assert status.code is Code.COMPLETED
     assert not any(found.failed for found in status.batches)
     assert set(installed(world).values()) == {"1.1.0"}
+
+
+@pytest.mark.requirement("E3")
+def test_an_image_that_is_not_known_is_asked_for_with_back_off() -> None:
+    world = a_set(MONITOR, replicas=5, unknown_images={"monitor:1.2.0"})
+    world.publish_extension("acme/monitor", "1.2.0").run(MINUTE * 3)
+    assert 1 < world.patches_in_vain < 10, "after 1 s, 2 s, 4 s, … up to a minute"
+    assert world.condition("ImageNotFound").message == "no image is known"
+    world.unknown_images.clear()
+    world.run()
+    assert set(installed(world).values()) == {"1.2.0"}
+
+
+@pytest.mark.requirement("O15", "E1")
+def test_a_users_start_of_an_extension_is_refused_by_name_while_a_secret_is_missing() -> None:
+    world = a_set(
+        replace(MONITOR, enable_automatic_upgrade=False), replicas=5, missing_secrets="Secret keys is missing"
+    )
+    world.publish_extension("acme/monitor", "1.2.0")
+    world.start_upgrade("mine", EXTENSION)
+    world.run(MINUTE)
+    refused = status_of(world, "mine")
+    assert (refused.code, refused.error_code) == (Code.FAULTED, "ExternalResourceMissing")
+    assert refused.error == "Secret keys is missing" and not world.patches

@@ -8,7 +8,7 @@ import pytest
 
 from engine.test_extension_upgrade import MONITOR, a_set, installed, status_of
 from engine.world import World
-from scalesets.engine.machines import Machine, most_at_once, turn
+from scalesets.engine.machines import Machine, most_at_once, next_in_turn, turn
 from scalesets.engine.view import Code, SetView, UpgradeMode, UpgradeType
 
 
@@ -58,7 +58,22 @@ def test_the_words_name_who_is_at_work() -> None:
         "1 of the 5 machines of the subscription may be upgraded at once; team/m2 is at work now"
     )
     told = turn(a_fleet(20, 1, 2, 3, 4), "team/m0")
-    assert told.endswith("team/m1, team/m2, team/m3 and 1 more are at work now")
+    assert told == "4 of the 20 machines of the subscription may be upgraded at once; 4 are at work now"
+
+
+@pytest.mark.requirement("E5b")
+def test_who_came_first_has_the_next_place() -> None:
+    waiting = ["team/m9", "team/m8", "team/m7"]
+    assert next_in_turn(a_fleet(10), waiting) == ["team/m9", "team/m8"]
+    assert next_in_turn(a_fleet(10, 0), waiting) == ["team/m9"]
+    assert next_in_turn(a_fleet(10, 0, 1), waiting) == []
+
+
+@pytest.mark.requirement("E5b")
+def test_the_next_ones_are_all_of_one_zone() -> None:
+    waiting = ["team/m9", "team/m8", "team/m7"]
+    assert next_in_turn(a_fleet(10, zones=2), waiting) == ["team/m9", "team/m7"]
+    assert next_in_turn(a_fleet(10, 0, zones=2), waiting) == ["team/m8"]
 
 
 @pytest.mark.requirement("E5b")

@@ -117,3 +117,17 @@ def test_a_named_handler_version_is_the_lowest_that_is_installed() -> None:
     catalogue = Catalogue("health", tuple(CatalogueVersion(v, past, past) for v in ("9.5.0", "9.5.1")))
     exact = replace(HEALTH, type_handler_version="9.5.1", auto_upgrade_minor_version=True)
     assert versions.resolve_extension(exact, catalogue, START) == "9.5.1"
+
+
+@pytest.mark.requirement("E14")
+@pytest.mark.parametrize(("os_type", "installed"), [("Linux", (("health", "9.5.1"),)), ("Windows", ())])
+def test_an_extension_for_another_operating_system_is_not_installed_and_named(
+    os_type: str, installed: tuple[tuple[str, str], ...]
+) -> None:
+    past = START - timedelta(days=1)
+    health = Catalogue("health", (CatalogueVersion("9.5.1", past, past),), os_type=os_type)
+    linux = replace(VIEW.images[IMAGE], os_type="Linux")
+    view = replace(VIEW, images={IMAGE: linux}, extensions={HEALTH.key: health})
+    assert releases.extension_versions(view, M1, START) == installed
+    wrong = "extension health: team/health is for Windows, but image ubuntu is Linux: take one for Linux"
+    assert releases.why_not_installable(view, M1, START) == ("" if installed else wrong)

@@ -205,6 +205,8 @@ def test_an_extension_without_a_version_is_said_and_nothing_is_tried_in_vain() -
     assert not [u for u in world.upgrades.values() if u.status is None or u.status.target.image_version != "1.1.0"]
     assert world.condition("Reconciling").status is True
     assert world.condition("Progressing").reason == "ExtensionNotFound"
+    why = "extension health: no version of team/health for typeHandlerVersion 1.0 is published, available"
+    assert why in world.condition("Progressing").message
     world.publish_extension("team/health", "1.0.4").run()
     assert {p.release.extensions for p in world.pods.values()} == {(("health", "1.0.4"),)}
     assert world.versions() == {"1.2.0": 3}

@@ -63,6 +63,7 @@ class Container:
     before: str = ""
     former: Container | None = None
     restarts: int = 0
+    unmade: bool = False  # the kubelet ended the former one and can't make this one: it shows the former's id
 
     def shown(self, now: datetime) -> Container:
         """The container that the pod's status has now."""
@@ -70,7 +71,7 @@ class Container:
 
     def is_ready(self, now: datetime) -> bool:
         """Whether it is shown ready."""
-        return not self.bad or now < self.true_from
+        return not self.unmade and (not self.bad or now < self.true_from)
 
     def changes(self) -> Iterator[datetime]:
         """When it is shown otherwise."""
@@ -104,7 +105,8 @@ class Pod:
         """Its last transition to Ready."""
         if self.ready_at is None or not self.is_ready(now):
             return None
-        healed = [c.from_ for c in self.containers.values() if c.from_ <= now and c.former and c.former.bad]
+        former = [(c.from_, c.former) for c in self.containers.values() if c.from_ <= now and c.former]
+        healed = [since for since, before in former if before.bad or before.unmade]
         return max([self.ready_at, *healed])
 
 
@@ -152,6 +154,10 @@ class World:
     failing: set[str] = field(default_factory=set)  # those whose containers don't even start
     refused: set[str] = field(default_factory=set)  # models that the server refuses
     missing_secrets: str = ""
+    unknown_images: set[str] = field(default_factory=set)  # of extensions: NAME:VERSION
+    patches_in_vain: int = 0
+    unmade: set[str] = field(default_factory=set)  # NAME:VERSION whose containers can't be made
+    missing_for: set[str] = field(default_factory=set)  # the models that name them; empty: all
     quota_full: bool = False
     protected: set[int] = field(default_factory=set)
     claims: dict[int, str] = field(default_factory=dict)  # the data disks: their UIDs
@@ -225,10 +231,12 @@ class World:
         """Edit the set's model."""
         self.model = replace(self.model, name=name, content=content or f"c-{name}", **fields)  # type: ignore[arg-type]
         self.generation += 1
+        self.troubles.try_anew(self.now)
 
     def start_upgrade(self, name: str, kind: UpgradeType = UpgradeType.OS_IMAGE, *instances: str) -> None:
         """A user creates a RollingUpgrade."""
         self.upgrades[name] = Upgrade(name, f"uid-{name}", self.now, kind, StartedBy.USER, instances=instances)
+        self.troubles.try_anew(self.now)
 
     def upgrade_extensions(self, name: str, *extensions: str) -> None:
         """A user starts an Extension upgrade."""
@@ -409,6 +417,8 @@ class World:
             there = started <= self.now
             return Sidecar(name, self._first_id(pod, name) if there else "", there, started if there else None, there)
         shown = latest.shown(self.now)
+        if shown.unmade:
+            return Sidecar(name, shown.id, before=latest.before)
         started, changed = shown.from_, shown.from_ if shown is latest else None
         if shown.bad and self.now >= shown.true_from:  # its start-up probe fails, and it is started again and again
             started += self.probe_budget * ((self.now - shown.from_) // self.probe_budget)
@@ -425,14 +435,16 @@ class World:
         extensions = tuple((n, action.version if n == action.name else v) for n, v in pod.release.extensions)
         pod.release = replace(pod.release, extensions=extensions)
         from_ = self.now + self.notice
+        unmade = f"{action.name}:{action.version}" in self.unmade
         pod.containers[action.name] = Container(
-            f"{pod.uid}/{action.name}/{next(self._ids)}",
+            former.id if unmade else f"{pod.uid}/{action.name}/{next(self._ids)}",
             f"{action.name}:{action.version}" in self.bad,
             from_,
             from_ + self.pretence,
             action.before,
             replace(former, former=None),
-            former.restarts + 1,
+            former.restarts + (not unmade),
+            unmade,
         )
 
     # -- time ------------------------------------------------------------------------------------------------------
@@ -590,11 +602,11 @@ class World:
                 del self.upgrades[name]
             case d.DryRun(ordinal, release):
                 return self._dry_run(ordinal, release)
-            case d.Preflight():
-                if self.missing_secrets:
-                    self.troubles.note(TroubleKind.PREFLIGHT, self.missing_secrets, self.now)
+            case d.Preflight(model):
+                if self.missing_secrets and (not self.missing_for or model in self.missing_for):
+                    self.troubles.note(TroubleKind.PREFLIGHT, self.missing_secrets, self.now, model=model)
                     return False
-                self.troubles.clear(TroubleKind.PREFLIGHT)
+                self.troubles.clear(TroubleKind.PREFLIGHT, model=model)
                 return True
         self.writes += 1
         return True
@@ -643,7 +655,10 @@ class World:
                 self._learn(ordinal, uid)
             case d.PatchExtension(ordinal, uid):
                 pod = self.pods.get(ordinal)
-                if pod is not None and pod.uid == uid:
+                if f"{action.name}:{action.version}" in self.unknown_images:
+                    self.patches_in_vain += 1
+                    self.troubles.note(TroubleKind.IMAGE_MISSING, "no image is known", self.now, ordinal=ordinal)
+                elif pod is not None and pod.uid == uid:
                     self._patch(pod, action)
                     self.patches.append((self.now, ordinal, action.name, action.version))
                 self._learn(ordinal, uid)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from scalesets.cli.demo.domains import of_machines
 from scalesets.cli.demo.evidence import Finding, Witness, World, kept_claims, of_broken, of_good
 from scalesets.cli.demo.in_place import Agent, of_extensions
 from scalesets.cli.views import upgrades
@@ -194,13 +195,73 @@ def test_what_an_extension_upgrade_must_not_do(what: dict[str, Any], words: str)
     assert any(words in claim for claim in failed(of_both(what)))
 
 
-@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13", "E1", "E2", "E3", "E6", "E9", "E11")
+PLACES = {0: "db-a", 1: "db-b", 2: "db-c", 3: "db-d"}
+IN_TURN = [
+    {"number": 1, "ordinals": "0,2", "startTime": "2026-01-01T00:00:00Z", "completedTime": "2026-01-01T00:00:05Z"},
+    {"number": 2, "ordinals": "1,3", "startTime": "2026-01-01T00:00:05Z", "completedTime": "2026-01-01T00:00:09Z"},
+]
+AT_ONCE = [IN_TURN[0], {**IN_TURN[1], "startTime": "2026-01-01T00:00:04Z"}]
+ALL_OF_THEM = [{**IN_TURN[0], "ordinals": "0-3"}]
+
+
+def machines(version: str, *, restarts: int = 0, uid: str = "", os_restarts: int = 0) -> World:
+    """Four machines in two update domains, with the extension `logs`."""
+    pods = {}
+    for place, name in PLACES.items():
+        pods[name] = {
+            "metadata": {
+                "name": name,
+                "uid": uid or name,
+                "labels": {"scalesets.dev/update-domain": str(place % 2)},
+                "annotations": {"extension.scalesets.dev/logs": version},
+            },
+            "spec": {"initContainers": [{"name": "logs", "image": f"ext/logs:{version}"}]},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [
+                    {"name": "logs", "restartCount": restarts},
+                    {"name": "os", "restartCount": os_restarts},
+                ],
+            },
+        }
+    return World(pods, {})
+
+
+def of_a_group(what: dict[str, Any]) -> list[Finding]:
+    upgrade = an_upgrade(what.get("code", "Completed"), what.get("batches", IN_TURN))
+    before, after = machines(WELL.former), what.get("after", machines(WELL.to, restarts=1))
+    return of_machines(upgrade, WELL, PLACES, before, after, what.get("witness", a_witness(most_unready=2)))
+
+
+def test_an_availability_set_upgraded_domain_by_domain_is_found_so() -> None:
+    assert failed(of_a_group({})) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"code": "Faulted"}, "all are Ready"),
+        ({"after": machines(WELL.former, restarts=1)}, "logs is on 2.1.0"),
+        ({"batches": ALL_OF_THEM}, "each one update domain whole"),
+        ({"batches": IN_TURN[:1]}, "each one update domain whole"),
+        ({"batches": AT_ONCE}, "never machines of two update domains"),
+        ({"witness": a_witness(most_unready=3)}, "never machines of two update domains"),
+        ({"after": machines(WELL.to, restarts=1, uid="another")}, "no machine was restarted"),
+        ({"after": machines(WELL.to, restarts=1, os_restarts=1)}, "no machine was restarted"),
+        ({"witness": a_witness("db-a", most_unready=2)}, "no machine was restarted"),
+    ],
+)
+def test_what_an_upgrade_of_an_availability_set_must_not_do(what: dict[str, Any], words: str) -> None:
+    assert any(words in claim for claim in failed(of_a_group(what)))
+
+
+@pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13", "E1", "E2", "E3", "E5c", "E6", "E9", "E11")
 def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
     done = subprocess.run(
         DEMO, cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "All 16 checks hold." in done.stdout
+    assert "All 20 checks hold." in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

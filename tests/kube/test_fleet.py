@@ -48,13 +48,14 @@ def a_pod(
     deleted: bool = False,
     labels: dict[str, str] | None = None,
     monitor: dict[str, Any] | None = None,
+    created: str = "2026-11-22T11:00:00Z",
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "namespace": "team",
         "name": f"web-{ordinal}",
         "uid": uid or f"uid-{ordinal}",
         "resourceVersion": str(version),
-        "creationTimestamp": "2026-11-22T11:00:00Z",
+        "creationTimestamp": created,
         "labels": {"scalesets.dev/scaleset": "web", "scalesets.dev/instance-id": str(ordinal), **(labels or {})},
     }
     if owner:
@@ -167,6 +168,31 @@ def test_an_instance_that_was_ready_for_ten_minutes_begins_a_new_row() -> None:
     fleet.now = NOW + timedelta(minutes=10)
     fleet.see(0, uid="steady", phase="Failed")
     assert fleet.pods.losses("set-uid")[0] == (1, fleet.now)
+
+
+@pytest.mark.requirement("O11")
+def test_an_instance_that_ends_again_and_again_is_as_old_as_its_first_pod() -> None:
+    fleet, later = Fleet(), "2026-11-22T11:50:00Z"
+    fleet.see(0, uid="first")
+    fleet.gone(0, uid="first")
+    fleet.see(0, uid="second", created=later)
+    fleet.see(1, created=later)
+    ages = {o: i.created for o, i in fleet.pods.instances("set-uid").items()}
+    assert ages == {0: NOW - timedelta(hours=1), 1: NOW - timedelta(minutes=10)}
+
+    fleet.see(0, uid="second", created=later, ready=NOW)
+    fleet.gone(0, uid="second")
+    fleet.see(0, uid="third", created=later)
+    assert fleet.pods.instances("set-uid")[0].created == NOW - timedelta(minutes=10), "it was Ready: it counts by that"
+
+
+def test_an_instance_that_was_scaled_in_is_a_new_one_when_it_comes_again() -> None:
+    fleet, later = Fleet(), "2026-11-22T11:50:00Z"
+    fleet.see(3, uid="first")
+    fleet.gone(3, uid="first")
+    fleet.pods.scaled_to("set-uid", 3)
+    fleet.see(3, uid="second", created=later)
+    assert fleet.pods.instances("set-uid")[3].created == NOW - timedelta(minutes=10)
 
 
 def a_claim(version: int, *, uid: str = "c", labels: dict[str, str] | None = None) -> dict[str, Any]:

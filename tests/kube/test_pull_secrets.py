@@ -1,4 +1,4 @@
-"""Credentials for a registry out of a Secret."""
+"""Login for a registry out of a Secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from scalesets.kube.pullsecrets import Credentials, UnusableSecret, credentials
+from scalesets.kube.pullsecrets import Login, UnusableSecret, credentials
 
 ALICE = {"username": "alice", "password": "s:e:c"}
 
@@ -27,7 +27,7 @@ def encoded(text: str) -> str:
     "key", ["registry.example", "https://registry.example", "https://registry.example/v2/", "registry.example/os"]
 )
 def test_the_registry_is_found(key: str) -> None:
-    assert credentials(secret({key: ALICE}), "registry.example", "os/ubuntu") == Credentials("alice", "s:e:c")
+    assert credentials(secret({key: ALICE}), "registry.example", "os/ubuntu") == Login("alice", "s:e:c")
 
 
 @pytest.mark.parametrize("host", ["docker.io", "index.docker.io"])
@@ -37,7 +37,7 @@ def test_docker_hub_has_several_names(host: str) -> None:
 
 def test_the_longest_path_wins() -> None:
     several = {"registry.example": ALICE, "registry.example/os": {"auth": encoded("bob:x:y")}}
-    assert credentials(secret(several), "registry.example", "os/ubuntu") == Credentials("bob", "x:y")
+    assert credentials(secret(several), "registry.example", "os/ubuntu") == Login("bob", "x:y")
     assert credentials(secret(several), "registry.example", "osmosis").user == "alice"
 
 
@@ -81,4 +81,4 @@ def test_what_can_t_be_used_is_said_without_its_contents(bad: dict[str, Any]) ->
 
 
 def test_a_password_is_not_shown() -> None:
-    assert "s3cret" not in repr(Credentials("alice", "s3cret"))
+    assert "s3cret" not in repr(Login("alice", "s3cret"))

@@ -226,7 +226,7 @@ async def test_instances_on_old_nodes_are_told_to_the_engine_and_looked_at_again
 
     node = {"metadata": {"name": "old"}, "status": {"nodeInfo": {"kubeletVersion": "v1.31.4"}}}
     it.nodes.append(node)
-    it.world.pods.store.put(objects.a_pod(0, spec={"nodeName": "old"}))
+    it.world.pods.store.put(objects.a_pod(0, spec={"nodeName": "old"}, status=objects.running()))
     ask_for_an_extension_upgrade(it)
     deciding(monkeypatch, listening)
     again = await it.settle()

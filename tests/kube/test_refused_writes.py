@@ -12,7 +12,7 @@ from looking import CORE, KEY, OURS, SET_STATUS, Looking
 
 from scalesets.engine.decision import CreateUpgrade, Decision, DryRun, Preflight, WriteSetStatus, WriteUpgradeStatus
 from scalesets.engine.view import Code, Release, SetStatus, SetView, Target, TroubleKind, UpgradeStatus, UpgradeType
-from scalesets.kube import reconciler
+from scalesets.kube import fleet, reconciler
 
 INVALID = (422, "Invalid", 'status.batches: Invalid value: "x"')
 WEBHOOK_DOWN = (500, "InternalError", 'failed calling webhook "w.example": connection refused')
@@ -122,6 +122,36 @@ async def test_the_secrets_that_pull_the_images_are_looked_at_before_a_batch(
     found = it.world.memory("set-uid").troubles.first(TroubleKind.PREFLIGHT)
     assert found is not None
     assert found[1] == "Secret registry is missing (imagePullSecrets of GalleryImage ubuntu)"
+
+
+@pytest.mark.requirement("O15", "O21")
+async def test_what_instances_wait_for_that_do_not_come_up_is_said_and_looked_at_again_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    it = Looking()
+    secret = f"GET {CORE}/secrets/keys"
+    container = {"envFrom": [{"secretRef": {"name": "keys"}}]}
+    it.world.images.put(objects.an_image())
+    it.put(objects.a_set(replicas=0, template=objects.a_template(**container)))
+    async with it.begun(monkeypatch):
+        decided(monkeypatch)
+        await it.settle()
+        assert secret not in it.asked, "there is nobody who waits"
+        it.world.pods.store.put(objects.a_pod(0))
+        await it.settle()
+        assert it.asked[secret] == 1
+        found = it.world.memory("set-uid").troubles.first(TroubleKind.PREFLIGHT)
+        assert found is not None and found[1] == "Secret keys is missing (container os)"
+        await it.settle()
+        assert it.asked[secret] == 1, "not again before it is due"
+    it.there[f"{CORE}/secrets/keys"] = objects.stored({"metadata": {"name": "keys"}})
+    it.world.memory("set-uid").troubles.try_anew(fleet.utc_now())
+    async with it.begun(monkeypatch):
+        await it.settle()
+        assert it.asked[secret] == 2
+        assert not it.world.memory("set-uid").troubles
+        again = await it.settle()
+    assert it.asked[secret] == 2 and again.after is not None and again.after > 10
 
 
 async def test_a_foreign_upgrade_of_the_name_is_not_taken_for_ours(

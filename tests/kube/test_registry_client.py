@@ -19,12 +19,12 @@ from aiohttp.test_utils import TestServer
 
 from scalesets.kube import registry
 from scalesets.kube.destinations import Destinations
-from scalesets.kube.pullsecrets import Credentials
+from scalesets.kube.pullsecrets import Login
 from scalesets.kube.registry import Problem, Reason, Registry, Repository, open_session
 from scalesets.local.certificates import make_pki
 
 LISTED = Destinations(("127.0.0.1", "localhost"))
-ALICE = Credentials("alice", "s3cret")
+ALICE = Login("alice", "s3cret")
 DIGEST = f"sha256:{'a' * 64}"
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse] | web.StreamResponse]
 
@@ -79,7 +79,7 @@ async def ask(
     told: Told,
     what: Callable[[Registry], Awaitable[Any]],
     *,
-    credentials: Credentials | None = None,
+    credentials: Login | None = None,
     destinations: Destinations = LISTED,
     plain_http: bool = True,
     host: str = "127.0.0.1",

@@ -68,6 +68,24 @@ def test_a_condition_does_not_flap_between_two_tries_but_ends_when_nobody_tries_
     assert not troubles
 
 
+def test_when_something_may_be_mended_all_is_tried_at_once_and_still_told() -> None:
+    troubles = Troubles()
+    for _ in range(5):
+        troubles.note(TroubleKind.TEMPLATE_REFUSED, "no", NOW, model="m1")
+        troubles.note(TroubleKind.WRITE_REFUSED, "not stored", NOW)
+    troubles.try_anew(NOW)
+    until = {t.kind: t.until for t in troubles.all(NOW)}
+    assert until[TroubleKind.TEMPLATE_REFUSED] == NOW
+    assert until[TroubleKind.WRITE_REFUSED] == NOW + timedelta(minutes=5), "it is only kept to be told"
+    assert troubles.note(TroubleKind.TEMPLATE_REFUSED, "no", NOW, model="m1") == NOW + timedelta(seconds=5)
+
+
+def test_what_was_wrong_with_models_that_are_past_is_forgotten() -> None:
+    troubles = Troubles()
+    troubles.note(TroubleKind.PREFLIGHT, "Secret keys is missing", NOW, model="old")
+    assert troubles.forget_models_but({"new"}) and not troubles
+
+
 def test_the_refused_templates_of_models_that_are_past_are_forgotten() -> None:
     troubles = Troubles()
     troubles.note(TroubleKind.TEMPLATE_REFUSED, "no", NOW, model="old")

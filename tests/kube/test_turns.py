@@ -54,11 +54,11 @@ def view_of(world: World, of: tuple[str, str]) -> SetView:
 def test_a_place_is_taken_before_anything_is_stored() -> None:
     world, woken = a_world(a_machine("a"), a_machine("b"))
     assert world.turn(key("a"), "local") == ""
-    world.turns.decided(view_of(world, key("a")), BEGINS)
+    world.turns.decided(key("a"), view_of(world, key("a")), BEGINS)
     assert "team-a/a is at work now" in world.turn(key("b"), "local")
     assert world.turn(key("a"), "local") == "", "it has its place"
     woken.clear()
-    world.turns.decided(view_of(world, key("a")), Decision())
+    world.turns.decided(key("a"), view_of(world, key("a")), Decision())
     assert [w.name for w in woken] == [MACHINE + "b"], "who waits is woken"
     assert world.turn(key("b"), "local") == ""
 
@@ -71,7 +71,7 @@ def test_namespaces_of_one_subscription_share_the_budget_and_others_do_not() -> 
         a_namespace("team-c", "two"),
         *(a_machine("db", team) for team in ("team-a", "team-b", "team-c")),
     )
-    world.turns.decided(view_of(world, key("db")), BEGINS)
+    world.turns.decided(key("db"), view_of(world, key("db")), BEGINS)
     assert world.turn(key("db", "team-b"), "local")
     assert world.turn(key("db", "team-c"), "local") == ""
 
@@ -81,7 +81,7 @@ def test_other_locations_and_availability_sets_have_budgets_of_their_own() -> No
     world, _ = a_world(
         a_machine("a"), a_machine("there", location="northeurope"), a_machine("member", availabilitySet="dbs")
     )
-    world.turns.decided(view_of(world, key("a")), BEGINS)
+    world.turns.decided(key("a"), view_of(world, key("a")), BEGINS)
     assert world.turn(key("there"), "northeurope") == ""
     assert world.turn(key("member"), "local") == ""
 
@@ -97,9 +97,30 @@ def test_a_stored_batch_at_work_counts_after_a_restart() -> None:
 
 
 @pytest.mark.requirement("E5b")
+def test_a_batch_that_a_former_process_began_gives_its_place_back() -> None:
+    world, woken = a_world(a_machine("a"), a_machine("b"))
+    upgrade = {
+        "kind": "RollingUpgrade",
+        "metadata": {"name": "a-ext-1", "namespace": "team-a", "uid": "u1"},
+        "spec": {"virtualMachine": "a", "type": "Extension"},
+    }
+    batch = {"number": 1, "startTime": "2026-01-01T00:00:00Z", "ordinals": "0", "zone": "", "updateDomain": 0}
+    since = {"startTime": "2026-01-01T00:00:00Z"}
+    running = {"runningStatus": {"code": "RollingForward", **since}, "batches": [{**batch, "outcome": "Running"}]}
+    world.upgrades.put(objects.stored({**upgrade, "status": running}))
+    assert world.turn(key("b"), "local")
+    world.turns.decided(key("a"), view_of(world, key("a")), Decision())  # it ends here, and is stored
+    ended = {"runningStatus": {"code": "Completed", **since}, "batches": [{**batch, "outcome": "Succeeded"}]}
+    world.upgrades.put(objects.stored({**upgrade, "status": ended}))
+    woken.clear()
+    world.turns.decided(key("a"), view_of(world, key("a")), Decision())
+    assert [w.name for w in woken] == [MACHINE + "b"]
+
+
+@pytest.mark.requirement("E5b")
 def test_a_machine_that_goes_gives_its_place_back() -> None:
     world, woken = a_world(a_machine("a"), a_machine("b"))
-    world.turns.decided(view_of(world, key("a")), BEGINS)
+    world.turns.decided(key("a"), view_of(world, key("a")), BEGINS)
     assert world.turn(key("b"), "local")
     gone = world.machines.get(("team-a", "a"))
     assert gone is not None
@@ -107,6 +128,73 @@ def test_a_machine_that_goes_gives_its_place_back() -> None:
     world.machines.vanished(("team-a", "a"), gone["metadata"]["uid"])
     assert MACHINE + "b" in [w.name for w in woken]
     assert world.turn(key("b"), "local") == ""
+
+
+def a_crowd(count: int, **spec: Any) -> tuple[World, list[Work]]:
+    """Machines of one subscription, a fifth at work; all others were told to wait, in the order of their names."""
+    world, woken = a_world(*(a_machine(f"m{n:03}", **spec) for n in range(count)))
+    for n in range(count):
+        if n < count // 5:
+            world.turns.decided(key(f"m{n:03}"), view_of(world, key(f"m{n:03}")), BEGINS)
+        else:
+            assert world.turn(key(f"m{n:03}"), "local")
+    woken.clear()
+    return world, woken
+
+
+def done(world: World, name: str) -> None:
+    world.turns.decided(key(name), view_of(world, key(name)), Decision())
+
+
+@pytest.mark.requirement("E5b")
+def test_of_many_that_wait_only_as_many_are_woken_as_there_are_places() -> None:
+    world, woken = a_crowd(100)
+    done(world, "m003")
+    assert [w.name for w in woken] == [MACHINE + "m020"], "who came first"
+    assert world.turn(key("m020"), "local") == ""
+    world.turns.decided(key("m020"), view_of(world, key("m020")), BEGINS)
+    done(world, "m004")
+    assert [w.name for w in woken[1:]] == [MACHINE + "m021"]
+
+
+@pytest.mark.requirement("E5b")
+def test_places_that_are_given_back_at_the_same_time_are_offered_once() -> None:
+    world, woken = a_crowd(100)
+    for n in range(10):
+        done(world, f"m{n:03}")
+    assert [w.name for w in woken] == [f"{MACHINE}m{n:03}" for n in range(20, 30)]
+
+
+@pytest.mark.requirement("E5b")
+def test_one_that_was_woken_and_has_reasons_not_to_begin_lets_the_next_one_go() -> None:
+    world, woken = a_crowd(100)
+    done(world, "m003")
+    world.turns.decided(key("m020"), view_of(world, key("m020")), Decision())
+    assert [w.name for w in woken] == [MACHINE + "m020", MACHINE + "m021"]
+
+
+@pytest.mark.requirement("E5b")
+def test_one_that_goes_after_it_was_woken_lets_the_next_one_go() -> None:
+    world, woken = a_crowd(101)
+    done(world, "m003")
+    gone = world.machines.get(("team-a", "m020"))
+    assert gone is not None
+    world.machines.vanished(("team-a", "m020"), gone["metadata"]["uid"])
+    assert MACHINE + "m021" in [w.name for w in woken]
+
+
+@pytest.mark.requirement("E5b")
+def test_who_waits_for_another_subscription_is_not_woken() -> None:
+    """Each budget has its own places: many that wait elsewhere don't stand in the way."""
+    spaces = [a_namespace("team-a", "one"), a_namespace("team-b", "two")]
+    world, woken = a_world(*spaces, *(a_machine(f"m{n}", team) for team in ("team-a", "team-b") for n in range(50)))
+    for team in ("team-b", "team-a"):
+        for n in range(50):
+            if world.turn(key(f"m{n}", team), "local") == "":
+                world.turns.decided(key(f"m{n}", team), view_of(world, key(f"m{n}", team)), BEGINS)
+    woken.clear()
+    done(world, "m0")
+    assert [(w.namespace, w.name) for w in woken] == [("team-a", MACHINE + "m10")]
 
 
 def test_a_machine_is_seen_as_a_set_of_one_under_its_own_name() -> None:

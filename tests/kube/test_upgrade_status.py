@@ -248,6 +248,7 @@ def test_how_each_extension_goes_reads_as_the_api_says():
 
     assert body["batches"][0]["extension"] == "monitor"
     assert "targetImageReference" not in body
+    assert body["target"] == "monitor=9.6.0,agent=1.1.0"
     assert body["targetExtensions"] == [
         {
             "name": "monitor",
@@ -273,6 +274,13 @@ def test_how_each_extension_goes_reads_as_the_api_says():
 def test_a_user_may_name_extensions_even_twice():
     assert upgrades.read(an_upgrade(type="Extension")).extensions == ()
     assert upgrades.read(an_upgrade(type="Extension", extensions=["b", "a", "b"])).extensions == ("b", "a")
+
+
+@pytest.mark.parametrize(("type_", "words"), [("OSImage", "1.1.0"), ("Model", "abc")])
+def test_the_column_target_tells_where_it_goes(type_: str, words: str):
+    status = replace(STARTED, target=Target("abc", "1.1.0", "ubuntu"))
+
+    assert write(status, an_upgrade(type=type_))["target"] == words
 
 
 def test_what_other_upgrades_install_is_no_target_with_an_outcome():

@@ -126,6 +126,23 @@ async def test_an_urgent_event_waits_with_a_key_that_fails() -> None:
     await running.stop()
 
 
+async def test_a_key_that_fails_is_tried_at_once_when_it_may_be_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue, "FIRST_BACK_OFF", 60.0)
+    answers = [Again(failed=True), Again(failed=True), Again()]
+    work = Work(lambda _: answers[len(work.done) - 1])
+    running = a_queue(work)
+    running.add("a")
+    await until(lambda: len(work.done) == 1)
+    work.gate.clear()
+    running.add("a", afresh=True)
+    await until(lambda: "a" in work.running)
+    work.gate.set()
+    await until(lambda: len(work.done) == 2)
+    running.add("a", afresh=True)
+    await until(lambda: len(work.done) == 3)
+    await running.stop()
+
+
 async def test_a_key_is_looked_at_again_when_it_asked_for_it() -> None:
     work = Work(lambda _: Again(after=0.03) if len(work.done) < 3 else Again())
     running = a_queue(work)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from scalesets.local.machines.containers import Container
 from scalesets.local.machines.faults import Mode
 from scalesets.local.machines.lifecycle import Pod, Tempo
+from scalesets.local.machines.references import Reference
 
 JsonObject = dict[str, Any]
 
@@ -56,6 +58,7 @@ class PlayedPod:
         from scalesets.local.machines.faults import Target, mode_of
 
         self.modes: dict[str, Mode] = modes if modes is not None else {}
+        self.objects: dict[tuple[str, str], JsonObject] = {}  # Secrets and ConfigMaps, by kind and name
         self.now = 1_000_000.0
         metadata = {**body["metadata"], "uid": "11111111-2222", "generation": 1}
         self.body = {**body, "metadata": metadata, "spec": {"nodeName": "machine-0", **body["spec"]}}
@@ -83,8 +86,20 @@ class PlayedPod:
         while (due := self.pod.next_due) is not None and due <= end:
             self.now = max(due, self.now)
             self.pod.advance(self.now)
+            self._answer()
         self.now = end
         return self
+
+    def _answer(self) -> None:
+        """Look at once for what containers need."""
+        while self.pod.questions:
+            each = self.pod.questions.pop()
+            unmounted = self._problem(self.pod.mounts(each))
+            self.pod.told(each, self.now, unmounted=unmounted, missing=self._problem(each.variables))
+
+    def _problem(self, references: Iterable[Reference]) -> str:
+        found = (each.problem(self.objects.get((each.kind, each.name)), "default") for each in references)
+        return next((words for words in found if words), "")
 
     def patch(self, name: str, image: str) -> PlayedPod:
         self.pod.set_image(name, image, self.now)

@@ -112,6 +112,75 @@ def test_a_pod_that_is_never_restarted_fails_when_it_crashes() -> None:
     assert PlayedPod(pod_body(container(image="x/os:1-crash"), restartPolicy="Never")).after(2).phase == "Failed"
 
 
+def using(kind: str, name: str, key: str = "", **more: object) -> dict[str, object]:
+    """A container's field that names a Secret or ConfigMap."""
+    if not key:
+        return {"envFrom": [{f"{kind}Ref": {"name": name, **more}}]}
+    return {"env": [{"name": "X", "valueFrom": {f"{kind}KeyRef": {"name": name, "key": key, **more}}}]}
+
+
+class TestWhatAContainerNeeds:
+    @pytest.mark.parametrize(
+        ("field", "words"),
+        [
+            (using("secret", "keys"), 'secret "keys" not found'),
+            (using("secret", "keys", "token"), 'secret "keys" not found'),
+            (using("configMap", "words", "hello"), 'configmap "words" not found'),
+        ],
+    )
+    def test_what_is_not_there_is_said_in_the_kubelets_words(self, field: dict[str, object], words: str) -> None:
+        pod = PlayedPod(pod_body(container(**field))).after(3)
+
+        assert pod["os"]["state"] == {"waiting": {"reason": "CreateContainerConfigError", "message": words}}
+        assert (pod.phase, pod["os"]["started"], pod["os"]["restartCount"]) == ("Pending", False, 0)
+        pod.objects["Secret", "keys"] = {"data": {"token": "eA=="}}
+        pod.objects["ConfigMap", "words"] = {"data": {"hello": "you"}}
+        assert pod.after(3).ready and pod["os"]["restartCount"] == 0
+
+    def test_a_key_that_is_not_there(self) -> None:
+        pod = PlayedPod(pod_body(container(**using("secret", "keys", "token"))))
+        pod.objects["Secret", "keys"] = {"data": {"other": "eA=="}}
+        pod.after(3)
+
+        assert pod["os"]["state"]["waiting"]["message"] == "couldn't find key token in Secret default/keys"
+
+    def test_what_is_optional_is_not_needed(self) -> None:
+        assert PlayedPod(pod_body(container(**using("secret", "keys", "token", optional=True)))).after(2).ready
+
+    def test_a_container_that_runs_does_not_look_again_but_a_patched_one_does(self) -> None:
+        pod = PlayedPod(pod_body(init=(sidecar("monitor", "x/monitor:1", **using("secret", "keys")),)))
+        pod.objects["Secret", "keys"] = {}
+        assert pod.after(5).ready
+        before = pod["monitor"]["containerID"]
+        pod.objects.clear()
+        assert pod.after(5).ready
+
+        pod.patch("monitor", "x/monitor:2").after(3)
+        assert pod.waits_for("monitor") == "CreateContainerConfigError" and not pod.ready
+        assert pod["monitor"]["lastState"]["terminated"]["containerID"] == before and pod["os"]["ready"]
+        pod.objects["Secret", "keys"] = {}
+        assert pod.after(5).ready
+        assert (pod["monitor"]["image"], pod["monitor"]["restartCount"]) == ("x/monitor:2", 1)
+
+    def test_what_is_to_be_mounted_leaves_the_pod_where_it_is(self) -> None:
+        volume = {"name": "keys", "secret": {"secretName": "keys"}}
+        pod = PlayedPod(pod_body(volumes=[volume])).after(5)
+
+        assert (pod.phase, pod.waits_for("os")) == ("Pending", "ContainerCreating")
+        pod.objects["Secret", "keys"] = {}
+        assert pod.after(5).ready
+        pod.objects.clear()
+        assert pod.set_mode("os", Mode.CRASH).set_mode("os", None).after(5).ready, "it is mounted already"
+
+    def test_machines_that_are_started_again_go_on_trying(self) -> None:
+        pod = PlayedPod(pod_body(container(**using("secret", "keys")))).after(3)
+        pod.restart_of_the_machines()
+
+        assert pod.after(1).waits_for("os") == "CreateContainerConfigError"
+        pod.objects["Secret", "keys"] = {}
+        assert pod.after(3).ready
+
+
 class TestPatchedInPlace:
     """Old status for a while, then falsely ready for one start-up period, then the truth."""
 

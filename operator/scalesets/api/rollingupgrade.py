@@ -286,6 +286,8 @@ class RollingUpgradeStatus(Model):
     """Mirrors spec.startedBy."""
     progress: UpgradeProgress = UpgradeProgress()
     """How many instances are where."""
+    target: Word = ""
+    """Where it goes, in a few words: the image version, the model, or the extensions with their versions."""
     target_image_reference: TargetImageReference | None = None
     """The image and version that it goes to."""
     target_model: Word | None = None
@@ -323,7 +325,7 @@ class RollingUpgrade(Resource):
             Column("Done", ".status.progress.successfulInstanceCount", "integer"),
             Column("Failed", ".status.progress.failedInstanceCount", "integer"),
             Column("Pending", ".status.progress.pendingInstanceCount", "integer"),
-            Column("Target", ".status.targetImageReference.version"),
+            Column("Target", ".status.target"),
             Column("Started-By", ".spec.startedBy", wide=True),
             Column("Waiting-For", ".status.waitingFor", wide=True),
             AGE,

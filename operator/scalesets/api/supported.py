@@ -1,8 +1,11 @@
 """The extensions that support automatic upgrade, as published (E11): the list as data.
 
-`supported_extensions.json` has a row for each, with the publisher and type that it has on each operating system. Ready
-manifests are in `examples/extensions/supported.yaml`. An extension that isn't listed may say of itself that it supports
-automatic upgrade (`Extension.spec.supportsAutomaticUpgrade`); what that says counts.
+`supported_extensions.json` has a row for each, with the publisher and type that it has on each operating system, as
+Microsoft's page "Automatic Extension Upgrade for virtual machines and scale sets" lists them
+(learn.microsoft.com/azure/virtual-machines/automatic-extension-upgrade, "Supported extensions"). The types of Guest
+Configuration are spelled as on its own page; that list writes `ConfigurationForLinux`, so case doesn't count here.
+Ready manifests are in `examples/extensions/supported.yaml`. An extension that isn't listed may say of itself that it
+supports automatic upgrade (`Extension.spec.supportsAutomaticUpgrade`); what that says counts.
 """
 
 import json
@@ -37,4 +40,5 @@ def supported_extensions() -> tuple[SupportedExtension, ...]:
 
 def is_supported(publisher: str, type_: str) -> bool:
     """Whether an extension stands on the list."""
-    return any((each.publisher, each.type) == (publisher, type_) for each in supported_extensions())
+    wanted = (publisher.casefold(), type_.casefold())
+    return any((each.publisher.casefold(), each.type.casefold()) == wanted for each in supported_extensions())

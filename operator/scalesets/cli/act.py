@@ -51,12 +51,13 @@ def start(
     _timeout_of_wait(wait, timeout)
     named = whose.known(name)
     with errors_in_words():
-        _extensions_or_image(named, extension or [], all_extensions=all_extensions, wait=wait)
+        _extensions_or_image(named, extension or [], all_extensions=all_extensions)
 
     async def of_extensions(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
-        if named.owner is not whose.AVAILABILITY_SET:
-            extensions.known_names(snapshot.scale_set, extension or [], where=str(named))
+        _by_itself(snapshot, extension or [])
+        fleets = snapshot.machines if named.owner is whose.AVAILABILITY_SET else (snapshot.scale_set,)
+        extensions.known_names(fleets, extension or [], where=str(named))
         body = creating.body_of(snapshot, "Extension", "ext")
         body["spec"]["extensions"] = list(dict.fromkeys(extension or ()))
         told = f": {words.listing(extension)} to the latest of their majors" if extension else ": all that are behind"
@@ -71,7 +72,7 @@ def start(
         created = await cluster.create_upgrade(creating.body_of(snapshot, "OSImage", "os"))
         await creating.follow(cluster, snapshot, created, "", form, wait=wait, limit=timeout)
 
-    in_place = bool(extension) or all_extensions or not named.is_set
+    in_place = bool(extension) or all_extensions
     run(of_extensions if in_place else work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
 
@@ -116,8 +117,6 @@ def cancel(
 ) -> None:
     """Cancel the running upgrade: it stops at the end of its current batch."""
     _timeout_of_wait(wait, timeout)
-    with errors_in_words():
-        _wait_for_sets(whose.known(name), wait=wait)
 
     async def work(cluster: Cluster) -> None:
         snapshot = await cluster.snapshot(name)
@@ -133,7 +132,7 @@ def cancel(
         if form in (Output.JSON, Output.YAML):
             creating.emit(cancelled, form)
         elif wait:
-            following.tell_outcome(upgrades.read(cancelled), set_name=name)
+            following.tell_outcome(upgrades.read(cancelled), of=name)
 
     run(work, kubeconfig=kubeconfig, context=context, namespace=namespace)
 
@@ -179,16 +178,21 @@ def _timeout_of_wait(wait: bool, timeout: timedelta) -> None:
         raise typer.Exit(ExitCode.USAGE)
 
 
-def _extensions_or_image(named: Named, chosen: list[str], *, all_extensions: bool, wait: bool) -> None:
+def _extensions_or_image(named: Named, chosen: list[str], *, all_extensions: bool) -> None:
     if chosen and all_extensions:
         raise wrong_usage("either --extension or --all-extensions, not both", mend="leave one out")
-    _wait_for_sets(named, wait=wait)
+    if not (chosen or all_extensions or named.is_set):
+        mend = f"{hint('start', str(named), '--extension', 'NAME')}, or --all-extensions"
+        raise wrong_usage("machines get no OS upgrades: only their extensions are upgraded", mend=mend)
 
 
-def _wait_for_sets(named: Named, *, wait: bool) -> None:
-    if wait and not named.is_set:
-        mend = "kubectl wait --for=condition=Complete rup/NAME waits for others"
-        raise wrong_usage("--wait follows the upgrade of a scale set", mend=mend)
+def _by_itself(snapshot: Snapshot, chosen: list[str]) -> None:
+    """Refuse what the operator would end at once: a machine goes with its availability set (E5c)."""
+    group = text(snapshot.scale_set, "spec.availabilitySet")
+    if group:
+        message = f"{snapshot.reference} is upgraded with its availability set, one update domain at a time"
+        which = [word for name in chosen for word in ("--extension", name)] or ["--all-extensions"]
+        raise CommandError(message, mend=hint("start", str(Named(whose.AVAILABILITY_SET, group)), *which))
 
 
 def _to_cancel(snapshot: Snapshot, named: str) -> Obj:
@@ -197,7 +201,7 @@ def _to_cancel(snapshot: Snapshot, named: str) -> Obj:
         if chosen is None:
             there = [name_of(u) for u in snapshot.upgrades if not is_final(u)]
             mend = f"unfinished ones: {', '.join(there)}" if there else "none is unfinished"
-            raise not_found(f'no RollingUpgrade "{named}" of {snapshot.name}', mend=mend)
+            raise not_found(f'no RollingUpgrade "{named}" of {snapshot.reference}', mend=mend)
         if is_final(chosen):
             raise CommandError(f"{named} is over already: {text(chosen, 'status.runningStatus.code')}")
         return chosen
@@ -207,9 +211,11 @@ def _to_cancel(snapshot: Snapshot, named: str) -> Obj:
     waiting = snapshot.waiting_upgrades
     if len(waiting) > 1:
         names = ", ".join(name_of(u) for u in waiting)
-        raise wrong_usage(f"several upgrades of {snapshot.name} wait to begin: {names}", mend="name one with --upgrade")
+        raise wrong_usage(
+            f"several upgrades of {snapshot.reference} wait to begin: {names}", mend="name one with --upgrade"
+        )
     if not waiting:
-        raise not_found(f"no upgrade of {snapshot.name} is running, nothing to cancel")
+        raise not_found(f"no upgrade of {snapshot.reference} is running, nothing to cancel")
     return waiting[0]
 
 

@@ -19,12 +19,24 @@ import orjson
 
 from scalesets.cli import kubeconfig, whose
 from scalesets.cli.errors import CommandError, ExitCode, not_found, unreachable
-from scalesets.cli.fields import Obj, name_of, text
+from scalesets.cli.fields import Obj, label, name_of, text
 from scalesets.cli.kubeconfig import Access, Where
 from scalesets.cli.snapshot import Snapshot
-from scalesets.cli.whose import MACHINES, Named, Owner
-from scalesets.kube.kinds import CLAIMS, EXTENSIONS, IMAGES, LEASES, NODES, PODS, REVISIONS, SCALE_SETS, UPGRADES, Kind
-from scalesets.kube.names import LABEL_SET
+from scalesets.cli.whose import Named, Owner
+from scalesets.kube.kinds import (
+    CLAIMS,
+    EXTENSIONS,
+    IMAGES,
+    LEASES,
+    MACHINES,
+    NODES,
+    PODS,
+    REVISIONS,
+    SCALE_SETS,
+    UPGRADES,
+    Kind,
+)
+from scalesets.kube.names import LABEL_SUBSCRIPTION
 
 BUDGETS = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NAMESPACES = Kind("v1", "Namespace", "namespaces", namespaced=False)
@@ -53,13 +65,18 @@ class Cluster:
         self._api = access.api
 
     async def snapshot(self, name: str) -> Snapshot:
-        """A scale set with its upgrades and pods, as they are now; of a machine or availability set (``vm/NAME``) the
-        upgrades only.
-        """
+        """A scale set, machine (``vm/NAME``) or availability set with its upgrades and pods, as they are now."""
         named = whose.known(name)
         fleet, upgrades = await asyncio.gather(self.fleet(named), self.upgrades(named))
-        pods = await self.pods(named.name) if named.is_set else ()
-        return Snapshot(scale_set=fleet, upgrades=upgrades, pods=pods, now=datetime.now(UTC), whose=named)
+        machines = await self.machines_of(named.name) if named.owner is whose.AVAILABILITY_SET else ()
+        return Snapshot(
+            scale_set=named.as_set(fleet),
+            upgrades=upgrades,
+            pods=await self.pods(named),
+            now=datetime.now(UTC),
+            whose=named,
+            machines=machines,
+        )
 
     async def scale_set(self, name: str) -> Obj:
         """The ScaleSet."""
@@ -67,16 +84,35 @@ class Cluster:
 
     async def fleet(self, named: Named) -> Obj:
         """A scale set, machine or availability set; when it is missing, the error names the ones that are there."""
+        found = await self.find(named)
+        if found is not None:
+            return found
         kind = named.owner.kind
+        there = sorted(name_of(s) for s in await self._list(kind))
+        missing = f'no {kind.kind} "{named.name}" in namespace "{self.namespace}"'
+        if others := await self._others_of_the_name(named):
+            raise not_found(missing, mend=f"write {' or '.join(map(str, others))}: there is {_a_kind(others)}")
+        elsewhere = f"kubectl get {named.owner.also} -A shows those of all namespaces"
+        mend = f"there are: {', '.join(there[:10])}" if there else elsewhere
+        raise not_found(missing, mend=mend)
+
+    async def find(self, named: Named) -> Obj | None:
+        """The same, or None when there is none."""
         try:
-            return await self._get(kind, named.name)
+            return await self._get(named.owner.kind, named.name)
         except CommandError as error:
             if error.exit_code is not ExitCode.NOT_FOUND:
                 raise
-        there = sorted(name_of(s) for s in await self._list(kind))
-        elsewhere = f"kubectl get {named.owner.also} -A shows those of all namespaces"
-        mend = f"there are: {', '.join(there[:10])}" if there else elsewhere
-        raise not_found(f'no {kind.kind} "{named.name}" in namespace "{self.namespace}"', mend=mend)
+            return None
+
+    async def _others_of_the_name(self, named: Named) -> list[Named]:
+        """Who of another kind has that name: which may be what the user means."""
+        others = [Named(owner, named.name) for owner in whose.OWNERS if owner is not named.owner]
+        found = []
+        for other in others:
+            with contextlib.suppress(CommandError):  # who may not read them gets the usual answer
+                found += [other] if await self.find(other) is not None else []
+        return found
 
     async def fleets(self, owner: Owner) -> tuple[Obj, ...]:
         """All of a kind in the namespace."""
@@ -99,17 +135,31 @@ class Cluster:
         """Its RollingUpgrades, oldest first. Not by label: one that a user has just made has none yet."""
         return upgrades_of(named.name, await self._list(UPGRADES), field=named.owner.field)
 
-    async def pods(self, set_name: str) -> tuple[Obj, ...]:
-        """The pods of a set."""
-        return await self._list(PODS, of_set=set_name)
+    async def upgrades_here(self) -> tuple[Obj, ...]:
+        """All RollingUpgrades of the namespace."""
+        return await self._list(UPGRADES)
 
-    async def claims(self, set_name: str) -> tuple[Obj, ...]:
-        """The data disks of a set."""
-        return await self._list(CLAIMS, of_set=set_name)
+    async def pods(self, named: Named) -> tuple[Obj, ...]:
+        """The pods of a set or machine; for an availability set those of all machines."""
+        return await self._list(PODS, labels=named.pods)
 
-    async def revisions(self, set_name: str) -> tuple[Obj, ...]:
-        """The set's models."""
-        return await self._list(REVISIONS, of_set=set_name)
+    async def claims(self, named: Named) -> tuple[Obj, ...]:
+        """The data disks, likewise."""
+        return await self._list(CLAIMS, labels=named.pods)
+
+    async def revisions(self, named: Named) -> tuple[Obj, ...]:
+        """The models, likewise."""
+        return await self._list(REVISIONS, labels=named.pods)
+
+    async def everywhere(self, kind: Kind) -> tuple[Obj, ...]:
+        """All of a kind in all namespaces."""
+        return _items(await self.ask("GET", kind.path(), kind.plural))
+
+    async def subscriptions(self) -> dict[str, str]:
+        """The namespaces that are of a subscription, and of which."""
+        query = {"labelSelector": LABEL_SUBSCRIPTION}
+        found = _items(await self.ask("GET", NAMESPACES.path(), NAMESPACES.plural, query=query))
+        return {name_of(n): label(n, LABEL_SUBSCRIPTION) for n in found}
 
     async def images(self, catalog_namespace: str) -> tuple[Obj, ...]:
         """The GalleryImages that a set of this namespace can use: its own and the catalog's, each oldest first."""
@@ -214,8 +264,8 @@ class Cluster:
         path = kind.path(namespace or self.namespace, name)
         return _object(await self.ask("GET", path, f'{kind.kind} "{name}"'))
 
-    async def _list(self, kind: Kind, *, namespace: str = "", of_set: str = "") -> tuple[Obj, ...]:
-        query = {"labelSelector": f"{LABEL_SET}={of_set}"} if of_set else None
+    async def _list(self, kind: Kind, *, namespace: str = "", labels: str = "") -> tuple[Obj, ...]:
+        query = {"labelSelector": labels} if labels else None
         return _items(await self.ask("GET", kind.path(namespace or self.namespace), kind.plural, query=query))
 
     async def _catalogue(self, kind: Kind, catalog_namespace: str) -> tuple[Obj, ...]:
@@ -278,6 +328,10 @@ async def connect(where: Where) -> AsyncIterator[Cluster]:
 def upgrades_of(name: str, upgrades: Iterable[Obj], *, field: str = whose.SCALE_SET.field) -> tuple[Obj, ...]:
     """Those of one set or machine, the oldest first."""
     return by_age(u for u in upgrades if text(u, f"spec.{field}") == name)
+
+
+def _a_kind(others: Iterable[Named]) -> str:
+    return " and ".join(f"{'an' if n.owner.kind.kind[0] in 'AEIOU' else 'a'} {n.owner.kind.kind}" for n in others)
 
 
 def by_age(objects: Iterable[Obj]) -> tuple[Obj, ...]:

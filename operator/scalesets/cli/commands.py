@@ -36,7 +36,7 @@ app = typer.Typer(
 )
 
 for command in LOOKING:
-    app.command(rich_help_panel="Look at a scale set")(command)
+    app.command(rich_help_panel="Look at a scale set or machine")(command)
 for command in ACTING:
     app.command(rich_help_panel="Steer its upgrades")(command)
 app.command(rich_help_panel=RUNNING)(demo.demo)

@@ -20,6 +20,7 @@ import typer
 
 from scalesets.cli.errors import CommandError
 from scalesets.cli.fields import Obj, at, image_reference, name_of, number
+from scalesets.cli.words import count
 
 if TYPE_CHECKING:
     from scalesets.cli.cluster import Cluster
@@ -41,25 +42,37 @@ def sets(ctx: typer.Context, incomplete: str) -> Candidates:
 
 
 def fleets(ctx: typer.Context, incomplete: str) -> Candidates:
-    """The scale sets, machines and availability sets of the namespace, as the commands take them."""
-    from scalesets.cli.whose import OWNERS, Named
+    """The scale sets, machines and availability sets of the namespace, in the words in which the user began."""
+    from scalesets.cli.whose import OWNERS, SCALE_SET
+
+    kind, slash, _ = incomplete.rpartition("/")
 
     async def look(cluster: Cluster) -> Candidates:
-        wanted = [o for o in OWNERS[1:] if incomplete.startswith(f"{o.short}/")] or OWNERS[:1]
-        return [(str(Named(o, name_of(f))), _about(f)) for o in wanted for f in await cluster.fleets(o)]
+        wanted = [o for o in OWNERS if not slash or kind.lower() in o.known_as]
+        found: Candidates = []
+        for owner in wanted:
+            start = f"{kind}/" if slash else "" if owner is SCALE_SET else f"{owner.short}/"
+            if start.startswith(incomplete) or incomplete.startswith(start):
+                with contextlib.suppress(CommandError):  # who may not list machines still gets the sets
+                    found += [(f"{start}{name_of(f)}", _about(f)) for f in await cluster.fleets(owner)]
+        return found
 
     return _matching(_ask(ctx, look), incomplete)
 
 
 def extensions(ctx: typer.Context, incomplete: str) -> Candidates:
-    """The extensions of the set or machine that is named."""
-    from scalesets.cli.whose import parse
+    """The extensions of the set or machine that is named, or of the availability set's machines."""
+    from scalesets.cli.whose import AVAILABILITY_SET, parse
 
     named = parse(str(ctx.params.get("name") or ""))
 
     async def look(cluster: Cluster) -> Candidates:
-        fleet = await cluster.fleet(named) if named is not None else {}
-        return [(str(e.get("name")), str(e.get("type"))) for e in at(fleet, "spec.extensions", [])]
+        if named is None:
+            return []
+        of_many = named.owner is AVAILABILITY_SET
+        fleets = await cluster.machines_of(named.name) if of_many else (await cluster.fleet(named),)
+        found = [(str(e.get("name")), str(e.get("type"))) for f in fleets for e in at(f, "spec.extensions", [])]
+        return list(dict.fromkeys(found))
 
     return _matching(_ask(ctx, look), incomplete) if named is not None else []
 
@@ -154,6 +167,11 @@ def _matching(candidates: Candidates, incomplete: str) -> Candidates:
     return [(name, about) for name, about in candidates if name.startswith(incomplete)]
 
 
-def _about(scale_set: Obj) -> str:
-    image = image_reference(at(scale_set, "spec.imageReference", {}))
-    return f"{number(scale_set, 'spec.replicas', 1)} x {image}"
+def _about(fleet: Obj) -> str:
+    reference = at(fleet, "spec.imageReference")
+    if reference is None:
+        return f"availability set, {count(number(fleet, 'status.replicas'), 'machine')}"
+    replicas = at(fleet, "spec.replicas")
+    return (
+        f"machine, {image_reference(reference)}" if replicas is None else f"{replicas} x {image_reference(reference)}"
+    )

@@ -57,15 +57,13 @@ async def follow(
         if running is not None:
             say(f"It begins when {name_of(running)} has ended.")
         elif not wait:
-            of_set = snapshot.whose is None or snapshot.whose.is_set
-            how = hint("status", snapshot.name, "--watch") if of_set else hint("history", snapshot.reference)
-            say(f"{how} shows its progress.")
+            say(f"{hint('status', snapshot.reference, '--watch')} shows its progress.")
     if wait:
-        created = await following.wait(cluster, snapshot.name, name_of(created), limit=limit, quiet=data)
+        created = await following.wait(cluster, snapshot.reference, name_of(created), limit=limit, quiet=data)
     if data:
         emit(created, form)
     elif wait:
-        following.tell_outcome(upgrades.read(created), set_name=snapshot.name)
+        following.tell_outcome(upgrades.read(created), of=snapshot.reference)
     if wait and text(created, "status.runningStatus.code") != "Completed":
         raise typer.Exit(ExitCode.UPGRADE_FAILED)
 

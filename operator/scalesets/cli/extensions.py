@@ -6,6 +6,7 @@ extensions at the same time don't undo each other's work.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -72,7 +73,7 @@ def extensions(
     async def published(cluster: Cluster) -> tuple[PublishedView, ...]:
         found = await cluster.extensions(catalog_namespace)
         if not name:
-            return views.read_published(found, await cluster.scale_sets(), location=location, now=now)
+            return views.read_published(found, await _everyone(cluster), location=location, now=now)
         fleets = await _fleets(cluster, whose.known(name))
         used = {text(e, "metadata.uid"): e for f in fleets for e in views.used_by(f, found)}
         return views.read_published(tuple(used.values()), fleets, location=location, now=now)
@@ -86,31 +87,50 @@ def extensions(
     if wanted and form is None:
         return
 
+    of_many = whose.known(name).owner is AVAILABILITY_SET
+
     def draw(width: int, wide: bool) -> RenderableType:
-        return drawing.render(view, now=now, wide=wide)
+        return (
+            drawing.render_together(view, now=now) if of_many and not wide else drawing.render(view, now=now, wide=wide)
+        )
 
     output.emit(view, form, draw)
 
 
 async def look(cluster: Cluster, named: Named, catalog_namespace: str, now: datetime) -> tuple[ExtensionView, ...]:
-    """The extensions of a set or machine, or of all machines of an availability set."""
+    """The extensions of a set or machine, or of all machines of an availability set.
+
+    Those of a machine in an availability set are upgraded by that: there stands how the last upgrade ended.
+    """
     published = await cluster.extensions(catalog_namespace)
-    upgrades = await cluster.upgrades(named)
-    fleets = await _fleets(cluster, named)
+    whole = await cluster.fleet(named)
     of_many = named.owner is AVAILABILITY_SET
+    upgrader, upgraded_by = named, whole
+    if group := text(whole, "spec.availabilitySet") if named.owner is MACHINE else "":
+        upgrader = Named(AVAILABILITY_SET, group)
+        upgraded_by = await cluster.find(upgrader) or whole
+    upgrades = await cluster.upgrades(upgrader)
+    fleets = await cluster.machines_of(named.name) if of_many else (whole,)
     return tuple(
         e
         for fleet in fleets
-        for e in views.read(fleet, published, upgrades, now=now, machine=name_of(fleet) if of_many else "")
+        for e in views.read(
+            fleet,
+            published,
+            upgrades,
+            now=now,
+            machine=name_of(fleet) if of_many else "",
+            upgraded_by=upgraded_by,
+        )
     )
 
 
-def known_names(fleet: Obj, wanted: Sequence[str], *, where: str) -> None:
-    """Make sure that the set or machine has extensions of these names."""
-    there = [text(e, "name") for e in at(fleet, "spec.extensions", [])]
+def known_names(fleets: Sequence[Obj], wanted: Sequence[str], *, where: str) -> None:
+    """Make sure that the set or machine, or one of the machines, has extensions of these names."""
+    there = list(dict.fromkeys(text(e, "name") for fleet in fleets for e in at(fleet, "spec.extensions", [])))
     unknown = [name for name in dict.fromkeys(wanted) if name not in there]
     if unknown:
-        mend = f"it has: {', '.join(there)}" if there else "its spec.extensions is empty"
+        mend = f"it has: {', '.join(there)}" if there else "its spec.extensions is empty" if fleets else "no machine"
         raise not_found(f"{where} has no extension {', '.join(unknown)}", mend=mend)
 
 
@@ -124,13 +144,22 @@ def _check(name: str, enable: list[str], disable: list[str], *, versions: bool) 
     if versions:
         raise wrong_usage("--versions changes nothing", mend="leave it out")
     if whose.known(name).owner is AVAILABILITY_SET:
-        mend = f"name one of its machines: {hint('extensions', 'vm/NAME', '--enable', (enable + disable)[0])}"
-        raise wrong_usage("an availability set has no extensions, its machines have", mend=mend)
+        flag = "--enable" if enable else "--disable"
+        mend = f"name each of its machines: {hint('extensions', 'vm/NAME', flag, (enable + disable)[0])}"
+        raise wrong_usage("an availability set has no list of extensions, each of its machines has its own", mend=mend)
 
 
 async def _fleets(cluster: Cluster, named: Named) -> tuple[Obj, ...]:
     fleet = await cluster.fleet(named)
     return await cluster.machines_of(named.name) if named.owner is AVAILABILITY_SET else (fleet,)
+
+
+async def _everyone(cluster: Cluster) -> tuple[Obj, ...]:
+    """All sets and machines of the namespace, the machines where the user may read them."""
+    found = await cluster.scale_sets()
+    with contextlib.suppress(CommandError):
+        found += await cluster.fleets(MACHINE)
+    return found
 
 
 async def switch(
@@ -141,7 +170,7 @@ async def switch(
     _supported(fleet, await cluster.extensions(catalog_namespace), wanted, named)
     before = fleet
     for attempt in range(ATTEMPTS):
-        known_names(fleet, list(wanted), where=str(named))
+        known_names((fleet,), list(wanted), where=str(named))
         operations = _operations(fleet, wanted)
         try:
             if operations:
@@ -158,7 +187,7 @@ async def switch(
 
 def _supported(fleet: Obj, published: Sequence[Obj], wanted: Mapping[str, bool], named: Named) -> None:
     """Refuse to enable what would not be upgraded all the same: its status stays NotSupported."""
-    known_names(fleet, list(wanted), where=str(named))
+    known_names((fleet,), list(wanted), where=str(named))
     for extension in at(fleet, "spec.extensions", []):
         if not wanted.get(text(extension, "name")):
             continue

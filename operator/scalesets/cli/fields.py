@@ -6,7 +6,7 @@ may not have been written yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -127,11 +127,6 @@ def image_reference(reference: Obj) -> str:
     if gallery:
         return gallery
     return "/".join(part for key in ("publisher", "offer", "sku") if (part := text(reference, key)))
-
-
-def names(set_name: str, ordinals: Iterable[int]) -> list[str]:
-    """The names of the instances with these ordinals, in order."""
-    return [f"{set_name}-{ordinal}" for ordinal in sorted(ordinals)]
 
 
 def since(now: datetime, then: datetime | None) -> timedelta | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 async def watch(cluster: Cluster, name: str, form: Output | None) -> None:
-    """Show the status of a set for ever."""
+    """Show the status of a set or machine for ever."""
     async with contextlib.aclosing(_snapshots(cluster, name)) as snapshots:
         if form in (Output.JSON, Output.YAML):
             await _print_changes(snapshots, form)
@@ -39,12 +39,12 @@ async def watch(cluster: Cluster, name: str, form: Output | None) -> None:
                 display.update(snapshot)
 
 
-async def wait(cluster: Cluster, set_name: str, upgrade_name: str, *, limit: timedelta, quiet: bool) -> Obj:
+async def wait(cluster: Cluster, name: str, upgrade_name: str, *, limit: timedelta, quiet: bool) -> Obj:
     """Show the progress of an upgrade until it has ended, and return it; ``quiet`` shows nothing."""
     try:
         async with asyncio.timeout(limit.total_seconds() or None):
             with contextlib.nullcontext() if quiet else _Display(wide=False) as display:
-                async with contextlib.aclosing(_snapshots(cluster, set_name)) as snapshots:
+                async with contextlib.aclosing(_snapshots(cluster, name)) as snapshots:
                     async for snapshot in snapshots:
                         if display is not None:
                             display.update(snapshot)
@@ -54,15 +54,15 @@ async def wait(cluster: Cluster, set_name: str, upgrade_name: str, *, limit: tim
                         if is_final(upgrade):
                             return upgrade
     except TimeoutError as error:
-        mend = f"it goes on; {hint('status', set_name, '--watch')} shows it"
+        mend = f"it goes on; {hint('status', name, '--watch')} shows it"
         message = f"{upgrade_name} has not ended within --timeout"
         raise CommandError(message, mend=mend, exit_code=ExitCode.TIMEOUT) from error
     raise AssertionError("following a set only ends with an error")
 
 
-def tell_outcome(upgrade: UpgradeView, *, set_name: str) -> None:
+def tell_outcome(upgrade: UpgradeView, *, of: str) -> None:
     """Say how the upgrade ended."""
-    output.show(drawing.outcome(upgrade, set_name=set_name))
+    output.show(drawing.outcome(upgrade, of=of))
 
 
 class _Display:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import RenderableType
 
-from scalesets.cli import completion, following, options, output
+from scalesets.cli import completion, following, options, output, whose
+from scalesets.cli.errors import wrong_usage
 from scalesets.cli.fields import text
+from scalesets.cli.program import hint
 from scalesets.cli.render import explain as explain_drawing
 from scalesets.cli.render import history as history_drawing
 from scalesets.cli.render import images as images_drawing
@@ -43,14 +45,14 @@ class PlannedType(StrEnum):
 
 
 def status(
-    name: options.SetName,
+    name: options.FleetName,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it, live, until Ctrl-C.")] = False,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """How the set is, what is being done to it, and what that waits for."""
+    """How the set or machine is, what is being done to it, and what that waits for."""
     if watch:
         run(
             lambda cluster: following.watch(cluster, name, form),
@@ -69,7 +71,7 @@ def status(
 
 
 def instances(
-    name: options.SetName,
+    name: options.FleetName,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
@@ -92,7 +94,7 @@ def history(
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """The upgrades of the set, the newest first: by whom, to where, and how they ended."""
+    """The upgrades of the set or machine, the newest first: by whom, to where, and how they ended."""
     snapshot = run(lambda cluster: cluster.snapshot(name), kubeconfig=kubeconfig, context=context, namespace=namespace)
     view = history_view.read(snapshot)
 
@@ -144,7 +146,7 @@ def images(
 
 
 def plan(
-    name: options.SetName,
+    name: options.FleetName,
     instances: options.Instances = None,
     type_: Annotated[
         PlannedType | None,
@@ -167,6 +169,9 @@ def plan(
 
     With instances: as 'update-instances' would bring them to the model.
     """
+    with errors_in_words():
+        if not whose.known(name).is_set:
+            _extensions_only(name, instances or [], type_, by_hand=by_hand)
     around = run(
         lambda cluster: look_around(cluster, name, catalog_namespace=catalog_namespace),
         kubeconfig=kubeconfig,
@@ -192,6 +197,7 @@ def plan(
             view = plan_view.hypothetical(
                 seen, kind, started_by, around.now, instances=named, extensions=extension or ()
             )
+        view = plan_view.in_order(view, seen, around.turn)
 
     def draw(width: int, wide: bool) -> RenderableType:
         return plan_drawing.render(view, wide=wide)
@@ -199,15 +205,24 @@ def plan(
     output.emit(view, form, draw)
 
 
+def _extensions_only(name: str, instances: list[str], type_: PlannedType | None, *, by_hand: bool) -> None:
+    """Refuse to plan what machines never get."""
+    if instances:
+        raise wrong_usage(f"{name} has no instances to name: a change of a machine's model applies at once")
+    if type_ in (PlannedType.OS_IMAGE, PlannedType.MODEL) or by_hand:
+        mend = hint("plan", name, "--extension", "NAME")
+        raise wrong_usage("machines get no OS or Model upgrades, only their extensions are upgraded", mend=mend)
+
+
 def explain(
-    name: options.SetName,
+    name: options.FleetName,
     catalog_namespace: options.CatalogNamespace = options.DEFAULT_CATALOG,
     form: options.OutputForm = None,
     namespace: options.Namespace = "",
     context: options.Context = "",
     kubeconfig: options.Kubeconfig = "",
 ) -> None:
-    """Why is nothing happening? What holds the set up, what it waits for, and the cure."""
+    """Why is nothing happening? What holds the set or machine up, what it waits for, and the cure."""
     around = run(
         lambda cluster: look_around(cluster, name, catalog_namespace=catalog_namespace),
         kubeconfig=kubeconfig,

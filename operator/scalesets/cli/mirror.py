@@ -1,4 +1,5 @@
-"""A scale set, followed live: its object, its upgrades and its pods, each kept up to date by a list and then a watch.
+"""A scale set, machine or availability set, followed live: its object, its upgrades and its pods, each kept up to date
+by a list and then a watch.
 
 A lost connection doesn't end it: the snapshots say so and go on with what was last seen, so that a display outlives a
 restart of the API server.
@@ -14,12 +15,13 @@ from datetime import UTC, datetime
 import aiohttp
 import orjson
 
+from scalesets.cli import whose
 from scalesets.cli.cluster import Cluster, upgrades_of
 from scalesets.cli.errors import CommandError, not_found
 from scalesets.cli.fields import Obj, name_of, text
 from scalesets.cli.snapshot import Snapshot
-from scalesets.kube.kinds import PODS, SCALE_SETS, UPGRADES, Kind
-from scalesets.kube.names import LABEL_SET
+from scalesets.cli.whose import Named
+from scalesets.kube.kinds import MACHINES, PODS, UPGRADES, Kind
 
 # The server ends a watch after so many seconds and it is begun anew: one whose connection died would else be silent.
 WATCH_SECONDS = 240
@@ -34,24 +36,28 @@ async def follow(
     They come at least ``shortest`` and at most ``shortest + longest`` seconds apart, and seldom enough that drawing
     them takes a quarter of the time at most.
     """
-    await cluster.scale_set(name)  # its absence is said in words before anything is watched
+    named = whose.known(name)
+    await cluster.fleet(named)  # its absence is said in words before anything is watched
     changed = asyncio.Event()
-    mirrors = _mirrors(cluster, name, changed)
-    sets, upgrades, pods = mirrors
+    mirrors = _mirrors(cluster, named, changed)
+    sets, upgrades, pods, *members = mirrors
     await asyncio.gather(*(mirror.fill() for mirror in mirrors))
     tasks = [asyncio.create_task(mirror.keep_up()) for mirror in mirrors]
     try:
         while True:
             changed.clear()
-            if name not in sets.objects:
-                raise not_found(f'ScaleSet "{name}" was deleted from namespace "{cluster.namespace}" meanwhile')
+            if named.name not in sets.objects:
+                what = f'{named.owner.kind.kind} "{named.name}"'
+                raise not_found(f'{what} was deleted from namespace "{cluster.namespace}" meanwhile')
             began = asyncio.get_running_loop().time()
             yield Snapshot(
-                scale_set=sets.objects[name],
-                upgrades=upgrades_of(name, upgrades.objects.values()),
+                scale_set=named.as_set(sets.objects[named.name]),
+                upgrades=upgrades_of(named.name, upgrades.objects.values(), field=named.owner.field),
                 pods=tuple(pods.objects.values()),
                 now=datetime.now(UTC),
                 lost=next((mirror.lost for mirror in mirrors if mirror.lost), ""),
+                whose=named,
+                machines=tuple(machine for mirror in members for machine in mirror.objects.values()),
             )
             drawn = asyncio.get_running_loop().time() - began
             await asyncio.sleep(max(shortest, 3 * drawn))
@@ -63,11 +69,14 @@ async def follow(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _mirrors(cluster: Cluster, name: str, changed: asyncio.Event) -> tuple[Mirror, Mirror, Mirror]:
+def _mirrors(cluster: Cluster, named: Named, changed: asyncio.Event) -> tuple[Mirror, ...]:
+    """Of itself, its upgrades and its pods; of an availability set its machines too."""
+    members = {"fieldSelector": f"spec.availabilitySet={named.name}"}
     return (
-        Mirror(cluster, SCALE_SETS, {"fieldSelector": f"metadata.name={name}"}, changed),
+        Mirror(cluster, named.owner.kind, {"fieldSelector": f"metadata.name={named.name}"}, changed),
         Mirror(cluster, UPGRADES, {}, changed),
-        Mirror(cluster, PODS, {"labelSelector": f"{LABEL_SET}={name}"}, changed),
+        Mirror(cluster, PODS, {"labelSelector": named.pods}, changed),
+        *([Mirror(cluster, MACHINES, members, changed)] if named.owner is whose.AVAILABILITY_SET else []),
     )
 
 

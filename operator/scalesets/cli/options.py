@@ -27,18 +27,28 @@ def duration(given: str | timedelta) -> timedelta:
     return timedelta(hours=int(hours or 0), minutes=int(minutes or 0), seconds=float(seconds or 0))
 
 
-def set_name(given: str) -> str:
+_FOR_SETS_ONLY = {
+    "update-instances": "a change of a machine's model applies at once, so there is nothing to bring it to; for its"
+    " extensions: 'extensions' and 'start --extension'",
+    "approve": "machines get no OS upgrades, so none of theirs waits for approval",
+    "images": "a machine keeps the image that it was made from; without a name all images are listed",
+}
+
+
+def set_name(ctx: typer.Context, given: str) -> str:
     """The name of a scale set, also as kubectl prints it: ``scaleset.scalesets.dev/web``, ``vmss/web``."""
     named = whose.parse(given)
-    if named is None or not named.is_set:
-        only = "; extensions, history, start and cancel take machines too" if named is not None else ""
-        raise typer.BadParameter(f"{given!r} is no name of a scale set{only}")
+    if named is not None and not named.is_set:
+        why = _FOR_SETS_ONLY.get(ctx.info_name or "", "")
+        raise typer.BadParameter(f"{given!r} is no scale set{f': {why}' if why else ''}")
+    if named is None:
+        raise typer.BadParameter(f"{given!r} is no name of a scale set")
     return named.name
 
 
-def set_name_or_none(given: str) -> str:
+def set_name_or_none(ctx: typer.Context, given: str) -> str:
     """The same where it may be left out."""
-    return given and set_name(given)
+    return given and set_name(ctx, given)
 
 
 def fleet_name(given: str) -> str:

@@ -1,18 +1,24 @@
-"""A scale set and all that bears on it, read once: what ``plan`` and ``explain`` show the operator's engine."""
+"""A scale set, machine or availability set and all that bears on it, read once: what ``plan`` and ``explain`` show the
+operator's engine.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Container, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from scalesets.cli import turns, whose
 from scalesets.cli.errors import CommandError, ExitCode
 from scalesets.cli.fields import Obj, at, name_of, text
 from scalesets.cli.snapshot import Snapshot
+from scalesets.cli.turns import Turn
+from scalesets.engine import groups
 from scalesets.engine.view import Instance, Ordinals, SetView, Timing
 from scalesets.kube import claims, models, pods, views
+from scalesets.kube.names import owner_name
 from scalesets.kube.seen import Seen
 from scalesets.kube.settings import Settings
 
@@ -34,6 +40,7 @@ class Surroundings:
     lease: Obj | None = None
     unread: tuple[str, ...] = ()
     catalog_namespace: str = ""
+    turn: Turn | None = None  # of a machine by itself
 
     @property
     def now(self) -> datetime:
@@ -43,6 +50,7 @@ class Surroundings:
 
 async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) -> Surroundings:
     """Read them. What is beside the point is left out where the user may not read it."""
+    named = whose.known(name)
     settings = Settings(catalog_namespace=catalog_namespace)
     unread: list[str] = []
 
@@ -69,14 +77,17 @@ async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) ->
     snapshot, images, extensions = await asyncio.gather(
         cluster.snapshot(name), cluster.images(catalog_namespace), cluster.extensions(catalog_namespace)
     )
-    has_extensions = bool(at(snapshot.scale_set, "spec.extensions"))
+    has_extensions = any(at(fleet, "spec.extensions") for fleet in (snapshot.scale_set, *snapshot.machines))
     revisions, disks, budgets, leases, nodes = await asyncio.gather(
-        if_allowed("controllerrevisions", cluster.revisions(name)),
-        if_allowed("persistentvolumeclaims", cluster.claims(name)),
+        if_allowed("controllerrevisions", cluster.revisions(named)),
+        if_allowed("persistentvolumeclaims", cluster.claims(named)),
         if_allowed("poddisruptionbudgets", cluster.budgets()),
         if_allowed("leases", lease()),
         if_allowed("nodes", cluster.nodes() if has_extensions else nothing()),
     )
+    turn = await turns.read(cluster, snapshot)
+    if turn is not None and not turn.whole:
+        unread.append("virtualmachines of other namespaces")
     return Surroundings(
         snapshot=snapshot,
         images=images,
@@ -88,6 +99,7 @@ async def look_around(cluster: Cluster, name: str, *, catalog_namespace: str) ->
         lease=leases[0] if leases else None,
         unread=tuple(sorted(unread)),
         catalog_namespace=catalog_namespace,
+        turn=turn,
     )
 
 
@@ -97,13 +109,22 @@ def engine_view(around: Surroundings) -> SetView:
     The operator's flags are not known here: its trigger delays show in what it says in the set's conditions.
     """
     try:
-        view = views.build(_seen(around), settings=Settings(catalog_namespace=around.catalog_namespace))
-        view = replace(view, timing=_timing(view))
+        view = _built(around, Settings(catalog_namespace=around.catalog_namespace))
+        view = replace(view, timing=_timing(view), held_back=around.turn.words if around.turn is not None else "")
         return replace(view, unpatchable=_on_old_kubelets(around, view.instances)) if around.nodes else view
     except (KeyError, ValueError, TypeError) as error:
         message = f"{around.snapshot.name} can't be understood: {type(error).__name__}: {error}"
         mend = "are this program, the operator and the CRDs of one version?"
         raise CommandError(message, mend=mend) from error
+
+
+def _built(around: Surroundings, settings: Settings) -> SetView:
+    if around.snapshot.whose is None or around.snapshot.whose.owner is not whose.AVAILABILITY_SET:
+        return views.build(_seen(around), settings=settings)
+    group = views.build_group(_seen(around), settings=settings)
+    if around.revisions:
+        return groups.as_one_set(group)
+    return replace(group, replicas=max(group.names, default=-1) + 1)  # what each has installed is not told apart
 
 
 def _timing(view: SetView) -> Timing:
@@ -122,29 +143,35 @@ def _on_old_kubelets(around: Surroundings, instances: Mapping[int, Instance]) ->
 
 def _seen(around: Surroundings) -> Seen:
     snapshot = around.snapshot
-    uid = text(snapshot.scale_set, "metadata.uid")
+    uids = {text(o, "metadata.uid") for o in (snapshot.machines or (snapshot.scale_set,))}
+    own = owner_name(snapshot.scale_set)
     disks: dict[int, dict[str, claims.Claim]] = {}
     for raw in around.claims:
         claim = claims.parse(raw)
-        if claim is not None and claim.ordinal is not None and claim.set_name == snapshot.name:
+        if claim is not None and claim.ordinal is not None and claim.set_name == own:
             disks.setdefault(claim.ordinal, {})[claim.template] = claim
     return Seen(
         scale_set=snapshot.scale_set,
-        instances=_instances(snapshot, uid),
+        instances=_instances(snapshot),
         claims=disks,
-        revisions={models.model_name(r): r for r in around.revisions if _owned_by(r, uid)},
+        revisions={models.model_name(r): r for r in around.revisions if _owned_by(r, uids)},
         upgrades=snapshot.upgrades,
         images=around.images,
         extensions=around.extensions,
         catalog_namespace=around.catalog_namespace,
+        places={name: place for place, name in snapshot.names.items()},
     )
 
 
-def _instances(snapshot: Snapshot, uid: str) -> dict[int, Instance]:
-    found = (pods.parse(raw, previous=None, now=snapshot.now) for raw in snapshot.pods)
-    own = (pod for pod in found if pod is not None and pod.owner_uid == uid and pod.set_name == snapshot.name)
-    return {pod.instance.ordinal: pod.instance for pod in own}
+def _instances(snapshot: Snapshot) -> dict[int, Instance]:
+    """By their places; a machine knows itself as the only one."""
+    found = {
+        ordinal: pod.instance
+        for ordinal, raw in snapshot.pods_by_ordinal().items()
+        if (pod := pods.parse(raw, previous=None, now=snapshot.now)) is not None and pod.owner_uid
+    }
+    return {place: replace(instance, ordinal=place) for place, instance in found.items()}
 
 
-def _owned_by(obj: Obj, uid: str) -> bool:
-    return any(o.get("controller") and text(o, "uid") == uid for o in at(obj, "metadata.ownerReferences", []))
+def _owned_by(obj: Obj, uids: Container[str]) -> bool:
+    return any(o.get("controller") and text(o, "uid") in uids for o in at(obj, "metadata.ownerReferences", []))

@@ -7,11 +7,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from scalesets.kube.kinds import SCALE_SETS, Kind
-from scalesets.kube.names import API_VERSION, GROUP
+from scalesets.cli.fields import Obj, name_of
+from scalesets.engine.view import SetView
+from scalesets.kube import machines
+from scalesets.kube.kinds import GROUPS, MACHINES, SCALE_SETS, Kind
+from scalesets.kube.names import GROUP, LABEL_MACHINE, LABEL_SET
 
-MACHINES = Kind(API_VERSION, "VirtualMachine", "virtualmachines")
-AVAILABILITY_SETS = Kind(API_VERSION, "AvailabilitySet", "availabilitysets")
 NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 
 
@@ -34,7 +35,7 @@ class Owner:
 
 SCALE_SET = Owner(SCALE_SETS, "scaleSet", "vmss", "scale set", "vmss")
 MACHINE = Owner(MACHINES, "virtualMachine", "vm", "machine", f"virtualmachines.{GROUP}")
-AVAILABILITY_SET = Owner(AVAILABILITY_SETS, "availabilitySet", "avset", "availability set", "avset")
+AVAILABILITY_SET = Owner(GROUPS, "availabilitySet", "avset", "availability set", "avset")
 OWNERS = (SCALE_SET, MACHINE, AVAILABILITY_SET)
 
 
@@ -49,6 +50,20 @@ class Named:
     def is_set(self) -> bool:
         """Whether it is a scale set."""
         return self.owner is SCALE_SET
+
+    @property
+    def pods(self) -> str:
+        """The label selector of its pods, claims and models; an availability set's are among those of all machines."""
+        if self.is_set:
+            return f"{LABEL_SET}={self.name}"
+        return f"{LABEL_MACHINE}={self.name}" if self.owner is MACHINE else LABEL_MACHINE
+
+    def as_set(self, raw: Obj) -> Obj:
+        """The object in the words of a scale set, in which all that is shown is read (kube/machines.py)."""
+        if self.is_set:
+            return raw
+        told = machines.as_set if self.owner is MACHINE else machines.group_as_set
+        return {**told(dict(raw), None), "kind": self.owner.kind.kind}
 
     def __str__(self) -> str:
         """As it is written on a command line."""
@@ -67,3 +82,15 @@ def known(given: str) -> Named:
     found = parse(given)
     assert found is not None, given
     return found
+
+
+def of_view(view: SetView) -> str:
+    """How what the engine looks at is written on a command line."""
+    owner = AVAILABILITY_SET if view.is_group else MACHINE if view.names else SCALE_SET
+    return str(Named(owner, view.name))
+
+
+def reference(obj: Obj) -> str:
+    """How an object is written on a command line, by its kind."""
+    owner = next((o for o in OWNERS if o.kind.kind == obj.get("kind")), SCALE_SET)
+    return str(Named(owner, name_of(obj)))

@@ -1,8 +1,9 @@
 """Mode Automatic: a model change replaces every instance at once, without a RollingUpgrade (O20).
 
 The intent is the record: it names the new release of every instance before the first pod of it is deleted, so a crash
-in between loses nothing. A dry run comes before the intent, as before a batch: a template that the server refuses
-must not take down the whole set. Extensions' and OS versions follow the same rules as in a model upgrade.
+in between loses nothing. A look at the Secrets that the model names and a dry run come before the intent, as before an
+upgrade: what is missing, or a template that the server refuses, must not take down the whole set. Extensions' and OS
+versions follow the same rules as in a model upgrade.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from scalesets.engine import instances, releases, scopes
+from scalesets.engine import eligibility, instances, releases, scopes
 from scalesets.engine.census import Census
-from scalesets.engine.decision import DryRun
+from scalesets.engine.decision import DryRun, Preflight
 from scalesets.engine.view import Release, SetView, UpgradeMode, UpgradeType
 
 
 @dataclass(frozen=True, slots=True)
 class Intents:
-    """Record entries of the instances that are to be replaced, and the trial to be done before they are stored."""
+    """Record entries of the instances that are to be replaced, and what must succeed before they are stored."""
 
     record: Mapping[int, Release] = field(default_factory=dict)
-    trial: DryRun | None = None
+    trials: tuple[Preflight | DryRun, ...] = ()
 
 
 def intents(view: SetView, census: Census, now: datetime) -> Intents:
@@ -42,9 +43,11 @@ def intents(view: SetView, census: Census, now: datetime) -> Intents:
     target = scopes.target_of(view, UpgradeType.MODEL, model, now)
     move = releases.once_each(lambda former: releases.moved(view, UpgradeType.MODEL, target, former))
     fresh = {o: move(census.releases[o]) for o in behind if o not in intended}
+    if eligibility.has_current_resources(view, now):
+        return Intents(intended)
     if not fresh or not all(releases.is_whole(release, model) for release in fresh.values()):
         return Intents(intended)
     trial = instances.create(view, min(fresh), fresh[min(fresh)], now)
     if isinstance(trial, datetime):  # the last trial failed: not again before then
         return Intents(intended)
-    return Intents({**intended, **fresh}, DryRun(trial.ordinal, trial.release))
+    return Intents({**intended, **fresh}, (Preflight(model.name), DryRun(trial.ordinal, trial.release)))

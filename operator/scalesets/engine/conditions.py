@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from scalesets.engine import eligibility, ordinals, releases, scopes
+from scalesets.engine import eligibility, ordinals, releases, scopes, words
 from scalesets.engine.census import Census, exceeds
 from scalesets.engine.start import Start, is_model_blocked
 from scalesets.engine.view import (
@@ -29,6 +29,8 @@ Words = tuple[str, str]
 """A reason in CamelCase and a message."""
 
 EXTENSION_NOT_FOUND = "ExtensionNotFound"
+CONFIG_ERROR = "CreateContainerConfigError"
+"""A container that misses a Secret or ConfigMap: only somebody else's doing lets it start."""
 MENDED_BY_OTHERS = (EXTENSION_NOT_FOUND, TroubleKind.ZONES_UNKNOWN.value, TroubleKind.MODEL_NOT_STORED.value)
 """The problems of a model that pass without another spec."""
 
@@ -81,8 +83,11 @@ def _work_left(
     if census.beyond:
         return "ScalingIn", f"down to {view.replicas} instances"
     missing = [o for o in census.missing if o not in members]
+    if any(i.ordinal not in members for i in census.young) and (found := eligibility.has_current_resources(view, now)):
+        return found.reason, found.message
     if any(o not in census.absent for o in missing) or any(i.ordinal not in members for i in census.young):
-        return "ScalingOut", f"up to {view.replicas} instances"
+        why = words.failure(view, [i.ordinal for i in census.young if CONFIG_ERROR in i.failure])
+        return "ScalingOut", f"up to {view.replicas} instances" + (f"; {why}" if why else "")
     if missing:
         return "RestoringInstances", "lost instances come back"
     model = view.model
@@ -90,6 +95,9 @@ def _work_left(
         return None
     at_work = upgrade is not None and upgrade.type is UpgradeType.MODEL
     behind = census.where(lambda release: not releases.is_on_model(view, release, model))
+    found = eligibility.has_current_resources(view, now) if behind and not at_work else None
+    if found is not None:
+        return found.reason, found.message
     if at_work or any(o not in members and scopes.may_touch(view, census, o, platform_os=False) for o in behind):
         return "ModelUpgrade", f"instances are being brought to model {model.name}"
     return None
@@ -104,7 +112,8 @@ def _why_unresolved(view: SetView, now: datetime) -> Words:
     if model is not None and avoid and releases.allowed_version(view, model, now, avoid=avoid) is None:
         versions = ", ".join(avoid)
         return "NoVersionAvailable", f"every version that may be used has failed on this set ({versions})"
-    return EXTENSION_NOT_FOUND, "an extension of spec.extensions has no version that can be installed"
+    why = releases.why_not_installable(view, model, now) if model is not None else ""
+    return EXTENSION_NOT_FOUND, why
 
 
 def _stalled(view: SetView, work: Words | None) -> Words | None:

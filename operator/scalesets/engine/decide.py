@@ -38,7 +38,10 @@ def decide(view: SetView, now: datetime) -> Decision:
     census = counting.take(view, now)
     step, begin, base, events = _upgrade(view, base, census, now)
     upgrade = _at_work(view, base, step)
-    plan = instances.tend(view, census, step.members, now) if not view.is_group else instances.Plan()
+    failed = rolling.has_failed(view, census)
+    plan = instances.Plan()
+    if not view.is_group:
+        plan = instances.tend(view, census, step.members, now, target_failed=failed)
     free = not base.current_upgrade and not begin.writes and not view.is_group
     intents = automatic.intents(view, census, now) if free else automatic.Intents()
     base = replace(
@@ -47,8 +50,8 @@ def decide(view: SetView, now: datetime) -> Decision:
     )
     after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
     dropped, expiry = history.outdated(view, now)
-    trial = step.dry_run or intents.trial
-    writes: list[Write] = [trial] if trial else []  # first: a refused template ends the decision unsaid
+    # First, for what is refused there ends the decision unsaid.
+    writes: list[Write] = [step.dry_run] if step.dry_run else [*intents.trials]
     writes.extend(begin.writes)
     if after != stored:
         writes.append(WriteSetStatus(after, urgent=statuses.is_urgent(stored, after, judged=step.record)))

@@ -89,8 +89,8 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """Look at the secrets and config maps that the model names; a problem becomes trouble PREFLIGHT and ends the
-    decision.
+    """Look at the secrets and config maps that the model names; a problem becomes trouble PREFLIGHT of that model and
+    ends the decision.
     """
 
     model: str

@@ -88,9 +88,13 @@ def has_health_signal(view: SetView, now: datetime) -> Missing | None:
 
 
 def has_current_resources(view: SetView, now: datetime) -> Missing | None:
-    """Make sure that every secret and config map that the model names is there and has not expired."""
+    """Make sure that every secret and config map that the model names is there and has not expired.
+
+    Only the model of now counts: another one may name renewed ones.
+    """
+    model = view.model.name if view.model is not None else ""
     for trouble in view.troubles:
-        if trouble.kind is TroubleKind.PREFLIGHT and _holds(trouble.until, now):
+        if trouble.kind is TroubleKind.PREFLIGHT and trouble.model == model and _holds(trouble.until, now):
             return Missing("ExternalResourceMissing", trouble.message)
     return None
 

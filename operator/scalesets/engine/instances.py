@@ -49,11 +49,15 @@ class Plan:
             self.actions.append(action)
 
 
-def tend(view: SetView, census: Census, members: Collection[int], now: datetime) -> Plan:
-    """Decide on every instance outside the running batch (``members``)."""
+def tend(
+    view: SetView, census: Census, members: Collection[int], now: datetime, *, target_failed: bool = False
+) -> Plan:
+    """Decide on every instance outside the running batch (``members``). ``target_failed``: new ones don't get the
+    target of the upgrade at work any more.
+    """
     plan = Plan()
     _scale_in(view, census, plan)
-    fresh = releases.for_new_instance(view, now) if census.missing else None
+    fresh = releases.for_new_instance(view, now, target_failed=target_failed) if census.missing else None
     for ordinal in census.missing:
         if ordinal in members:
             continue
@@ -76,6 +80,12 @@ def create(view: SetView, ordinal: int, wanted: Release, now: datetime) -> Creat
     """Create the instance, or the time until which something holds it back."""
     times = (t.until for t in obstacles(view, ordinal, wanted) if t.until is not None and t.until > now)
     return max(times, default=None) or CreateInstance(ordinal, wanted)
+
+
+def held_until(view: SetView, ordinal: int, *kinds: TroubleKind, now: datetime) -> datetime | None:
+    """Until when trouble of these kinds with the instance says to wait; None: it doesn't."""
+    times = (t.until for t in view.troubles if t.kind in kinds and ordinal in t.ordinals)
+    return max((t for t in times if t is not None and t > now), default=None)
 
 
 def obstacles(view: SetView, ordinal: int, wanted: Release) -> list[Trouble]:

@@ -7,7 +7,7 @@ another one is done.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 PERCENT = 20
@@ -31,13 +31,29 @@ def turn(fleet: Sequence[Machine], name: str) -> str:
     limit = most_at_once(len(fleet))
     if len(others) >= limit:
         share = f"{limit} of the {len(fleet)} machines of the subscription may be upgraded at once"
-        return f"{share}; {_names(others)} at work now"
+        return f"{share}; {_who(others)} at work now"
     elsewhere = [machine for machine in others if machine.zone != mine.zone]
     if elsewhere:
         zone = elsewhere[0].zone
         where = f"in zone {zone}" if zone else "without a zone"
-        return f"one zone at a time: {_names(elsewhere)} at work {where}"
+        return f"one zone at a time: {_who(elsewhere)} at work {where}"
     return ""
+
+
+def next_in_turn(fleet: Sequence[Machine], waiting: Iterable[str]) -> list[str]:
+    """Those of the waiting that may begin now, first come, first served: as many as there are places."""
+    busy = [machine for machine in fleet if machine.busy]
+    places = most_at_once(len(fleet)) - len(busy)
+    zone_of = {machine.name: machine.zone for machine in fleet}
+    zone = busy[0].zone if busy else None
+    called: list[str] = []
+    for name in waiting:
+        if len(called) >= places:
+            break
+        if name in zone_of and zone in (None, zone_of[name]):
+            zone = zone_of[name]
+            called.append(name)
+    return called
 
 
 def most_at_once(machines: int) -> int:
@@ -45,8 +61,8 @@ def most_at_once(machines: int) -> int:
     return max(1, PERCENT * machines // 100)
 
 
-def _names(some: Sequence[Machine]) -> str:
-    """The first few, so that the words stay short."""
-    known = sorted(machine.name for machine in some)
-    told = ", ".join(known[:3]) + (f" and {len(known) - 3} more" if len(known) > 3 else "")
-    return f"{told} {'is' if len(known) == 1 else 'are'}"
+def _who(some: Sequence[Machine]) -> str:
+    """A few by name; of more their number, which stays true while others take their places."""
+    if len(some) > 3:
+        return f"{len(some)} are"
+    return f"{', '.join(sorted(machine.name for machine in some))} {'is' if len(some) == 1 else 'are'}"

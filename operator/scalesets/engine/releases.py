@@ -6,12 +6,12 @@ unless the model names another image; extension versions stay what they are unle
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime
 
 from scalesets.engine import versions
-from scalesets.engine.view import Model, ModelExtension, Release, SetView, Target, Upgrade, UpgradeType
+from scalesets.engine.view import Catalogue, Model, ModelExtension, Release, SetView, Target, Upgrade, UpgradeType
 
 LATEST = "latest"
 
@@ -27,8 +27,38 @@ def allowed_version(view: SetView, model: Model, now: datetime, *, avoid: tuple[
 
 def extension_versions(view: SetView, model: Model, now: datetime) -> tuple[tuple[str, str], ...]:
     """The versions that a new instance of the model gets, sorted by name; without those that can't be resolved."""
-    found = ((e.name, versions.resolve_extension(e, view.extensions.get(e.key), now)) for e in model.extensions)
+    found = ((e.name, versions.resolve_extension(e, _catalogue(view, model, e), now)) for e in model.extensions)
     return tuple(sorted((name, version) for name, version in found if version is not None))
+
+
+def why_not_installable(view: SetView, model: Model, now: datetime, names: Collection[str] | None = None) -> str:
+    """Which extensions (of those named, if any) no new instance of the model can get, and why; empty when there are
+    none.
+    """
+    known = dict(extension_versions(view, model, now))
+    lacking = [e for e in model.extensions if e.name not in known and (names is None or e.name in names)]
+    return "; ".join(f"extension {e.name}: {_why_lacking(view, model, e)}" for e in lacking)
+
+
+def _why_lacking(view: SetView, model: Model, extension: ModelExtension) -> str:
+    catalogue, image = view.extensions.get(extension.key), view.images.get(model.image)
+    if catalogue is not None and image is not None and _catalogue(view, model, extension) is None:
+        return (
+            f"{extension.key} is for {catalogue.os_type}, but image {image.name} is {image.os_type}: "
+            f"take one for {image.os_type}"
+        )
+    wanted = "from" if extension.auto_upgrade_minor_version else "for"
+    return (
+        f"no version of {extension.key} {wanted} typeHandlerVersion {extension.type_handler_version} is published, "
+        f"available{f' in {view.location}' if view.location else ''}, not excluded and not past its end of life"
+    )
+
+
+def _catalogue(view: SetView, model: Model, extension: ModelExtension) -> Catalogue | None:
+    """The extension's versions, none if they are for another operating system than the image."""
+    found, image = view.extensions.get(extension.key), view.images.get(model.image)
+    kinds = {c.os_type for c in (found, image) if c is not None and c.os_type}
+    return found if len(kinds) < 2 else None
 
 
 def is_whole(release: Release, model: Model) -> bool:
@@ -36,16 +66,18 @@ def is_whole(release: Release, model: Model) -> bool:
     return bool(release.image_version) and len(release.extensions) == len(model.extensions)
 
 
-def for_new_instance(view: SetView, now: datetime) -> Release | None:
+def for_new_instance(view: SetView, now: datetime, *, target_failed: bool = False) -> Release | None:
     """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't
-    failed here. None when an image or extension has no such version.
+    failed here. ``target_failed``: the running upgrade's has, as good as. None when an image or extension has no such
+    version.
     """
     model = view.model
     if model is None:
         return None
-    version = _target_of_running_upgrade(view, model, now) or allowed_version(
-        view, model, now, avoid=view.status.faulted_os_versions
-    )
+    target, avoid = _target_of_running_upgrade(view, model, now), view.status.faulted_os_versions
+    if target_failed:
+        avoid, target = (*avoid, *filter(None, [target])), None
+    version = target or allowed_version(view, model, now, avoid=avoid)
     release = Release(version or "", model.name, extension_versions(view, model, now))
     return release if is_whole(release, model) else None
 

@@ -41,9 +41,8 @@ def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Upg
     if upgrade.type is UpgradeType.EXTENSION:
         return _begin_extensions(view, upgrade, blank, census, now)
     needs = eligibility.MANUAL_START if upgrade.type is UpgradeType.OS_IMAGE else (eligibility.has_model,)
-    for check in needs:
-        if found := check(view, now):
-            return _refuse(blank, upgrade, now, found.reason, found.message)
+    if found := _unmet(view, upgrade, needs, now):
+        return _refuse(blank, upgrade, now, found.reason, found.message)
     model = view.model
     assert model is not None  # has_model saw to it
     named, unknown = _named(view, upgrade)
@@ -55,7 +54,7 @@ def begin(view: SetView, upgrade: Upgrade, census: Census, now: datetime) -> Upg
     automatic = is_platform_os(upgrade)
     scope = frozenset(o for o in wanted if may_touch(view, census, o, platform_os=automatic))
     touched = {id(release): release for o in scope if (release := census.releases[o])}.values()
-    if lacking := _lacking(view, upgrade, target, model, touched):
+    if lacking := _lacking(view, upgrade, target, model, touched, now):
         return _refuse(blank, upgrade, now, *lacking)
     if upgrade.type is UpgradeType.MODEL:
         target = _without_unused_version(view, upgrade, target, touched)
@@ -223,11 +222,10 @@ def _begin_extensions(
     if view.availability_set:
         message = f"{view.name} is upgraded with its availability set: name {view.availability_set} instead"
         return _refuse(blank, upgrade, now, reasons.IN_AVAILABILITY_SET, message)
-    model = view.model
-    if model is None:
-        found = eligibility.has_model(view, now)
-        assert found is not None
+    if found := _unmet(view, upgrade, (eligibility.has_model,), now):
         return _refuse(blank, upgrade, now, found.reason, found.message)
+    model = view.model
+    assert model is not None  # has_model saw to it
     known = [e.name for e in model.extensions]
     if unknown := [name for name in upgrade.extensions if name not in known]:
         message = f"spec.extensions: {', '.join(unknown)} not in the set's extensions ({', '.join(known) or 'none'})"
@@ -252,6 +250,17 @@ def may_patch(view: SetView, census: Census, ordinal: int, *, automatic: bool) -
     return on_model or not automatic or view.mode is not UpgradeMode.MANUAL
 
 
+def _unmet(
+    view: SetView, upgrade: Upgrade, needs: Iterable[eligibility.Check], now: datetime
+) -> eligibility.Missing | None:
+    """What the upgrade needs and the set doesn't have. The platform makes none while a Secret is missing (start.py); a
+    user's ends at once, as one that is refused for unhealthy instances.
+    """
+    user = upgrade.started_by is StartedBy.USER
+    chain = (*needs, eligibility.has_current_resources) if user else tuple(needs)
+    return next((found for check in chain if (found := check(view, now)) is not None), None)
+
+
 def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals | None, list[str]]:
     """The instances that a user named, None for all, and the names that are none."""
     if not upgrade.instances:
@@ -262,7 +271,7 @@ def _named(view: SetView, upgrade: Upgrade) -> tuple[Ordinals | None, list[str]]
 
 
 def _lacking(
-    view: SetView, upgrade: Upgrade, target: Target, model: Model, kinds: Collection[Release]
+    view: SetView, upgrade: Upgrade, target: Target, model: Model, kinds: Collection[Release], now: datetime
 ) -> tuple[str, str] | None:
     """What the target has no version for although an instance needs it: code and words."""
     after = [releases.for_member(view, upgrade, target, release) for release in kinds]
@@ -271,7 +280,8 @@ def _lacking(
         return "ImageNotFound", f"{version} of {model.image} may be used"
     installed = [dict(release.extensions) for release in after]
     names = [e.name for e in model.extensions if not all(e.name in found for found in installed)]
-    return ("ExtensionNotFound", f"no version can be installed of {', '.join(names)}") if names else None
+    why = releases.why_not_installable(view, model, now, names)
+    return ("ExtensionNotFound", why) if names else None
 
 
 def _without_unused_version(view: SetView, upgrade: Upgrade, target: Target, kinds: Collection[Release]) -> Target:

@@ -79,7 +79,7 @@ def choose(view: SetView, census: Census, now: datetime) -> Start:
             return _lock(upgrade)
     for upgrade in unfinished:
         if upgrade.started_by is StartedBy.USER:
-            return _lock(upgrade)
+            return _lock_for_user(view, upgrade, now)
     waiting: Start | None = None
     for upgrade in unfinished:
         waiting = _resume(view, upgrade, census, now)
@@ -136,6 +136,16 @@ def is_model_blocked(view: SetView) -> bool:
 def _lock(upgrade: Upgrade, *first: Write) -> Start:
     held = () if upgrade.held or upgrade.deleting else (HoldUpgrade(upgrade.name, upgrade.uid),)
     return Start(lock=upgrade.name, writes=(*first, *held))
+
+
+def _lock_for_user(view: SetView, upgrade: Upgrade, now: datetime) -> Start:
+    """Before a user's upgrade begins, what its model names is looked at (O15); what is missing ends it there, by name
+    (scopes.begin).
+    """
+    model = view.model
+    if upgrade.status is not None or model is None or eligibility.has_current_resources(view, now):
+        return _lock(upgrade)
+    return _lock(upgrade, Preflight(model.name))
 
 
 def _let_go_of(upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> Start:
@@ -212,13 +222,15 @@ def _model_upgrade(view: SetView, census: Census, now: datetime) -> Start:
     prospect = _prospect(view, UpgradeType.MODEL, census, now)
     if prospect.code.final:
         return Start(reason=prospect.error_code, message=f"model {model.name}: {prospect.error}")
+    if found := eligibility.has_current_resources(view, now):
+        return Start(reason=found.reason, message=f"model {model.name}: {found.message}")
     if checks.whole_set(census, view.policy, code=checks.BEFORE, ignored=behind):
         return _too_many_unhealthy(view.policy)
     last = view.status.last_model_upgrade
     if last is not None and last.model == model.name and (wait := _retry(view, last, f"model {model.name}", now)):
         return wait
     name = upgrade_name(view, UpgradeType.MODEL, model.name)
-    return Start(writes=(CreateUpgrade(name, UpgradeType.MODEL),))
+    return Start(writes=(Preflight(model.name), CreateUpgrade(name, UpgradeType.MODEL)))
 
 
 def _os_upgrade(view: SetView, census: Census, now: datetime) -> Start:

@@ -114,10 +114,10 @@ NO_CONTAINER = "none"
 class Instance:
     """One pod that exists, as last seen.
 
-    ``ready`` is the pod's Ready condition. ``started_at`` is when the last of its containers started (None until all
-    have); ``failed_to_start`` when a definite start failure (pull, configuration, crash) was first seen;
-    ``first_ready`` when this operator first saw it Ready (kept by the cache over the pod's life, so that "the first
-    Ready succeeds").
+    ``created`` is when its first pod was made, as long as none was Ready. ``ready`` is the pod's Ready condition.
+    ``started_at`` is when the last of its containers started (None until all have); ``failed_to_start`` when a definite
+    start failure (pull, configuration, crash) was first seen; ``first_ready`` when this operator first saw it Ready
+    (kept by the cache over the pod's life, so that "the first Ready succeeds").
     """
 
     ordinal: int
@@ -174,6 +174,7 @@ class Catalogue:
     versions: tuple[CatalogueVersion, ...] = ()
     platform: bool = False  # source: Platform
     supports_automatic_upgrade: bool = False  # of an Extension
+    os_type: str = ""  # Linux or Windows; empty: whatever is wanted
 
     def find(self, version: str) -> CatalogueVersion | None:
         """The version with exactly this text, whether it may be used or not."""

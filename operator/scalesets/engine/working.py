@@ -23,6 +23,7 @@ from scalesets.engine.view import (
     Release,
     RollingPolicy,
     SetView,
+    TroubleKind,
     Upgrade,
     UpgradeStatus,
 )
@@ -150,7 +151,7 @@ def _bring(view: SetView, batch: Batch, ordinal: int, wanted: Release, now: date
     if instance.deleting_since is not None:
         return None
     if batch.extension and instance.live:
-        return _patch(view, batch, instance, wanted)
+        return _patch(view, batch, instance, wanted, now)
     if ordinal in view.claims_deleting:
         return None
     if instance.release != wanted:
@@ -160,17 +161,22 @@ def _bring(view: SetView, batch: Batch, ordinal: int, wanted: Release, now: date
     return instances.clear_away(view, instance, now) if instance.lost else None
 
 
-def _patch(view: SetView, batch: Batch, instance: Instance, wanted: Release) -> PatchExtension | None:
+def _patch(
+    view: SetView, batch: Batch, instance: Instance, wanted: Release, now: datetime
+) -> PatchExtension | datetime | None:
     """Upgrade or put back the batch's extension in place. The container that it has now is the one to wait for the end
-    of, unless the one before never gave way: then nothing will change.
+    of, unless the one before never gave way and runs on: then nothing will change.
     """
     name = batch.extension
     version = dict(wanted.extensions).get(name, "")
     if not version or dict(instance.release.extensions).get(name) == version or instance.ordinal in view.unpatchable:
         return None
+    if held := instances.held_until(view, instance.ordinal, TroubleKind.IMAGE_MISSING, now=now):
+        return held
     sidecar = instance.sidecar(name)
     current = sidecar.container_id or NO_CONTAINER
-    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before
+    runs = sidecar.started_at is not None
+    unmoved = instance.ordinal in batch.rolled_back and current == sidecar.before and runs
     return PatchExtension(instance.ordinal, instance.uid, name, version, before="" if unmoved else current)
 
 

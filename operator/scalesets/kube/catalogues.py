@@ -174,7 +174,11 @@ def _in_location(obj: Raw, location: str) -> Catalogue:
     seen = _seen_versions(obj.get("status") or {})
     platform = obj["spec"].get("source") == PLATFORM
     found = catalogue.for_location(obj["metadata"]["name"], published_versions(obj), seen, location, platform=platform)
-    return replace(found, supports_automatic_upgrade=bool(obj["spec"].get("supportsAutomaticUpgrade")))
+    return replace(
+        found,
+        supports_automatic_upgrade=bool(obj["spec"].get("supportsAutomaticUpgrade")),
+        os_type=obj["spec"].get("osType") or "",
+    )
 
 
 def _seen_versions(status: Raw) -> list[SeenVersion]:

@@ -20,16 +20,16 @@ import aiohttp
 from scalesets.api.discovery import DEFAULT_INTERVAL, DEFAULT_MOST, SHORTEST_INTERVAL
 from scalesets.kube import preflight, pullsecrets, tags, times
 from scalesets.kube.client import Cluster, Refusal
+from scalesets.kube.credentials import read_reference
 from scalesets.kube.destinations import Destinations
 from scalesets.kube.discovered import Finding, Found, condition_of
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import SECRETS, Kind
 from scalesets.kube.names import Raw
-from scalesets.kube.pullsecrets import Credentials
+from scalesets.kube.pullsecrets import Login
 from scalesets.kube.registry import Problem, Reason, Registry, Repository, open_session
 from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
-from scalesets.kube.writes import read_reference
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ class Discovery:
         versions = tuple(each for task in tasks if (each := task.result()) is not None)
         return Finding(versions=versions, note=_passed_over(found), at=utc_now())
 
-    async def _credentials(self, namespace: str, spec: Raw, repository: Repository) -> Credentials | None:
+    async def _credentials(self, namespace: str, spec: Raw, repository: Repository) -> Login | None:
         name = (spec.get("pullSecretRef") or {}).get("name")
         if not name:
             return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any
@@ -55,6 +56,7 @@ class Pods:
         self._now = now
         self._by_owner: dict[str, dict[int, Instance]] = {}
         self._losses: dict[str, dict[int, tuple[int, datetime]]] = {}
+        self._first_created: dict[str, dict[int, datetime]] = {}  # of instances that were never Ready
         self._orphans: dict[Key, set[str]] = defaultdict(set)
         self.store: Store[Pod | None] = Store(self._parse, self._changed)
 
@@ -74,6 +76,13 @@ class Pods:
     def forget(self, set_uid: str) -> None:
         """The set is gone."""
         self._losses.pop(set_uid, None)
+        self._first_created.pop(set_uid, None)
+
+    def scaled_to(self, set_uid: str, replicas: int) -> None:
+        """Instances beyond are new ones when they come again."""
+        young = self._first_created.get(set_uid, {})
+        for ordinal in [o for o in young if o >= replicas]:
+            del young[ordinal]
 
     def _parse(self, raw: dict[str, Any], previous: Pod | None) -> Pod | None:
         try:
@@ -118,11 +127,22 @@ class Pods:
         if not pod.owner_uid:
             self._orphans[(key[0], pod.set_name)].add(key[1])
             return
-        instance = pod.instance
+        instance = self._since_first_created(pod.owner_uid, pod.instance)
         self._by_owner.setdefault(pod.owner_uid, {})[instance.ordinal] = instance
         was = before.instance if before is not None and before.uid == pod.uid else None
         if instance.lost and (was is None or not was.lost):
             self._count_loss(pod.owner_uid, instance.ordinal, was)
+
+    def _since_first_created(self, set_uid: str, instance: Instance) -> Instance:
+        """One that was never Ready and is made anew is as old as its first pod (O11): else who keeps ending would never
+        count.
+        """
+        if instance.ready or instance.first_ready is not None:
+            if young := self._first_created.get(set_uid):
+                young.pop(instance.ordinal, None)
+            return instance
+        first = self._first_created.setdefault(set_uid, {}).setdefault(instance.ordinal, instance.created)
+        return replace(instance, created=first) if first < instance.created else instance
 
     def _count_loss(self, set_uid: str, ordinal: int, before: Instance | None) -> None:
         now = self._now()

@@ -23,14 +23,14 @@ class UnusableSecret(Exception):  # noqa: N818 - a user's mistake, in words
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class Login:
     """A user and a password."""
 
     user: str
     password: str = field(repr=False)
 
 
-def credentials(secret: Raw, host: str, path: str) -> Credentials:
+def credentials(secret: Raw, host: str, path: str) -> Login:
     """The Secret's credentials for a repository: of several that fit, those for the longest path. ``host`` has the
     port when it isn't the usual one. Raises UnusableSecret, without a word of what the Secret holds.
     """
@@ -70,7 +70,7 @@ def _same_host(one: str, other: str) -> bool:
     return one == other.lower() or (one in _HUB and other.lower() in _HUB)
 
 
-def _read(entry: Raw, name: str, host: str) -> Credentials:
+def _read(entry: Raw, name: str, host: str) -> Login:
     user, password = entry.get("username"), entry.get("password")
     if not user and isinstance(entry.get("auth"), str):
         try:
@@ -79,4 +79,4 @@ def _read(entry: Raw, name: str, host: str) -> Credentials:
             raise UnusableSecret(f"Secret {name}: auth of {host} is no base64 of USER:PASSWORD") from None
     if not isinstance(user, str) or not isinstance(password, str) or not user:
         raise UnusableSecret(f"Secret {name} has no user and password for {host}")
-    return Credentials(user, password)
+    return Login(user, password)

@@ -75,11 +75,15 @@ class WorkQueue(Generic[K]):
                 state.timer.cancel()
         await self._idle.wait()
 
-    def add(self, key: K, *, at_once: bool = False) -> None:
-        """Something about the key changed. ``at_once``: don't wait until it settles (but back off after failures)."""
+    def add(self, key: K, *, at_once: bool = False, afresh: bool = False) -> None:
+        """Something about the key changed. ``at_once``: don't wait until it settles (but back off after failures);
+        ``afresh``: it may be what made it fail, so it doesn't back off any more.
+        """
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = _State()
+        if afresh and state.failures:
+            state.failures, state.settled = 0, 0.0
         if state.running:
             state.wanted = True
             state.urgent |= at_once

@@ -23,6 +23,7 @@ from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.cache import Store
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
+from scalesets.kube.credentials import Credentials
 from scalesets.kube.discovery import Discovery
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
@@ -34,6 +35,7 @@ from scalesets.kube.queue import Again
 from scalesets.kube.recorder import Recorder
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
+from scalesets.kube.turns import begins
 from scalesets.kube.world import Memory, Topic, Work, World
 from scalesets.kube.writes import Result, Writer
 
@@ -70,6 +72,7 @@ class Reconciler:
         self._groundwork = Groundwork(cluster, world)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._writer = Writer(cluster, world, settings, recorder)
+        self._credentials = Credentials(cluster, settings, recorder)
         self._kubelets = Kubelets(cluster)
         self.discovery = Discovery(cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0))
         self.pool: ActionPool[Context] = ActionPool(
@@ -130,11 +133,12 @@ class Reconciler:
                 return Again(at_once=True)
             view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         built = time.monotonic()
-        if view.names:
-            view = replace(view, held_back=self._world.turn(key, view.location))
         decision = decide(view, now)
         if view.names:
-            self._world.turns.decided(view, decision)
+            if begins(decision) and (words := self._world.turn(key, view.location)):
+                view = replace(view, held_back=words)
+                decision = decide(view, now)
+            self._world.turns.decided(key, view, decision)
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)
@@ -191,12 +195,14 @@ class Reconciler:
             self._recorder.tell(context.scale_set, event)
         if (later is None and self._writer.passed(context)) or result is Result.STORED:
             return Again(at_once=True, settle=settle)
-        if not actions and not context.view.deleting and not context.view.is_group and await self._tidy(context):
-            return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
+        stuck = None
+        if not actions and not context.view.deleting and not context.view.is_group:
+            news, stuck = await self._credentials.follow(context)
+            if await self._tidy(context) or news:
+                return Again(after=TROUBLE_SHOWN_AFTER, settle=settle)
         times = [t for t in (decision.look_again, held) if t is not None]
         waits = [(t - utc_now()).total_seconds() for t in times]
-        if later is not None:
-            waits.append(later)
+        waits.extend(wait for wait in (later, stuck) if wait is not None)
         if context.view.unpatchable:  # a node may be upgraded
             waits.append(self._kubelets.fresh_for)
         return Again(after=min(waits, default=None), settle=settle)

@@ -2,7 +2,7 @@
 
 Only what discovery needs, on aiohttp: the known libraries of that API are blocking. Everything that comes from the
 registry is bounded (time, size, pages, redirects) and none of its words are repeated but its status and error codes,
-since who may name a registry isn't always who may see what it answers. Credentials go to the registry's own host and
+since who may name a registry isn't always who may see what it answers. Login go to the registry's own host and
 to the token server that it names, encrypted, and never along a redirect.
 """
 
@@ -25,7 +25,7 @@ from yarl import URL
 
 from scalesets.kube.destinations import HTTP, HTTPS, Destinations, GuardedResolver, Refused, is_loopback
 from scalesets.kube.names import FIELD_MANAGER
-from scalesets.kube.pullsecrets import Credentials
+from scalesets.kube.pullsecrets import Login
 
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 15.0
 LONGEST_PAGE, LONGEST_MANIFEST, LONGEST_TOKEN_ANSWER = 4 << 20, 4 << 20, 64 << 10
@@ -136,7 +136,7 @@ class Registry:
         destinations: Destinations,
         repository: Repository,
         *,
-        credentials: Credentials | None = None,
+        credentials: Login | None = None,
         plain_http: bool = False,
     ) -> None:
         self._session = session

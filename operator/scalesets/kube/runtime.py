@@ -189,7 +189,7 @@ class Operator:
             self._queue.add_after(work, LATER_SECONDS)
         else:
             self._reconciler.woken(work)
-            self._queue.add(work, at_once=urgency is Urgency.AT_ONCE)
+            self._queue.add(work, at_once=urgency is Urgency.AT_ONCE, afresh=urgency is Urgency.AFRESH)
 
     def _again(self, work: Work, seconds: float) -> None:
         if seconds <= 0:

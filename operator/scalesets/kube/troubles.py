@@ -48,6 +48,9 @@ BACK_OFFS = {
 SAID_AFTER = timedelta(seconds=10)
 """What may pass by itself, a server that is busy or doesn't answer, is said when it has lasted for so long."""
 _PASSING = (Outcome.BUSY, Outcome.NO_ANSWER, Outcome.CONFLICT, Outcome.MISSING, Outcome.EXISTS)
+_KEPT = (TroubleKind.WRITE_REFUSED, TroubleKind.ACTION_REFUSED)
+"""Others back off for these: here they are only kept to be told."""
+_OF_MODEL = (TroubleKind.TEMPLATE_REFUSED, TroubleKind.PREFLIGHT)
 STALE_AFTER = timedelta(seconds=30)
 """A step that nobody tried again so long after it might have been is no trouble any more."""
 
@@ -122,9 +125,15 @@ class Troubles:
             if kind in kinds and of_ordinal == ordinal and (model is None or of_model == model):
                 del self._entries[where]
 
+    def try_anew(self, now: datetime) -> None:
+        """What was refused may be mended: every step may be tried at once, with the shortest waits."""
+        for (kind, _, _), entry in self._entries.items():
+            if kind not in _KEPT:
+                entry.until, entry.failures = min(entry.until, now), 0
+
     def forget_models_but(self, models: set[str]) -> bool:
-        """Forget refused templates of models that nobody wants any more. Whether there were any."""
-        stale = [w for w in self._entries if w[0] is TroubleKind.TEMPLATE_REFUSED and w[1] not in models]
+        """Forget what was wrong with models that nobody wants any more. Whether there was anything."""
+        stale = [w for w in self._entries if w[0] in _OF_MODEL and w[1] not in models]
         for where in stale:
             del self._entries[where]
         return bool(stale)

@@ -202,6 +202,7 @@ def write_status(status: UpgradeStatus, raw: Raw, now: datetime) -> dict[str, An
         back["rollbackError"] = {"code": "RollbackFailed", "message": clipped(status.roll_back_error)}
     target = status.target
     optional = {
+        "target": clipped(_target_words(raw["spec"]["type"], status), LONGEST_WORD),
         "targetModel": target.model,
         "targetImageReference": _write_image(target),
         "targetExtensions": [
@@ -217,6 +218,13 @@ def write_status(status: UpgradeStatus, raw: Raw, now: datetime) -> dict[str, An
         "conditions": write_conditions(_conditions(status), raw.get("status") or {}, now, generation),
     }
     return {**written, **_given(optional)}
+
+
+def _target_words(type_: str, status: UpgradeStatus) -> str:
+    """Where it goes, short enough for a column of ``kubectl get``, which can show one field only."""
+    if type_ == UpgradeType.EXTENSION.value:
+        return ",".join(f"{e.name}={e.to}" for e in status.extensions)
+    return status.target.image_version if type_ == UpgradeType.OS_IMAGE.value else status.target.model
 
 
 def _read_target(status: Raw) -> Target:

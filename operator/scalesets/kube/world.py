@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple
 
+from scalesets.engine.machines import Machine
 from scalesets.engine.view import LONG_AGO, Instance, Trouble, TroubleKind
 from scalesets.kube import machines, memo, upgrades
 from scalesets.kube.cache import Changed, Store, keep
@@ -25,7 +26,6 @@ from scalesets.kube.names import (
     Raw,
     is_group,
     is_machine,
-    owner_name,
     owner_of,
     plain_name,
 )
@@ -33,7 +33,7 @@ from scalesets.kube.pods import Pod
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.settings import Settings
 from scalesets.kube.troubles import Troubles
-from scalesets.kube.turns import Turns
+from scalesets.kube.turns import Turns, has_running_batch
 
 
 class Topic(Enum):
@@ -61,6 +61,7 @@ class Urgency(Enum):
     LATER = "later"  # it only shows in counts, or starts a clock
     SOON = "soon"  # together with what else comes in while the set settles
     AT_ONCE = "at once"
+    AFRESH = "afresh"  # somebody may have mended what failed so far
 
 
 Wake = Callable[[Work, Urgency], None]
@@ -81,6 +82,7 @@ class Memory:
     awaited: set[int] = field(default_factory=set)  # members of the running batch that were not Ready when last decided
     retries: dict[int, tuple[int, datetime]] = field(default_factory=dict)  # ordinal -> failures in a row, not before
     batch_since: float | None = None  # when the event came that let the next batch begin (for stats.py)
+    looked_at: float = float("-inf")  # when what its model names was looked at for instances that don't come up
     told_at: float = float("-inf")  # when the set's status was written last
 
 
@@ -90,6 +92,7 @@ class World:
     def __init__(self, settings: Settings, wake: Wake, *, now: Now = utc_now) -> None:
         self._settings = settings
         self._wake = wake
+        self._now = now
         self.fresh_since: Callable[[], datetime | None] = lambda: LONG_AGO
         """Since when the pods are watched without a break; whoever watches them says so."""
         self.pods = Pods(self._wake_for_pod, now=now)
@@ -98,7 +101,7 @@ class World:
         self.machines: Store[Raw] = Store(machines.as_set, _forgetting(self._machine_changed))
         self.groups: Store[Raw] = Store(machines.group_as_set, _forgetting(self._group_changed))
         self.namespaces: Store[Raw] = Store(keep, self._namespace_changed)  # those with a subscription
-        self.turns = Turns(self._wake_set)
+        self.turns = Turns(self._wake_set, self._fleet)
         self.upgrades: Store[Raw] = Store(keep, _forgetting(self._upgrade_changed))
         self.images: Store[Raw] = Store(keep, _forgetting(self._image_changed))
         self.extensions: Store[Raw] = Store(keep, _forgetting(self._extension_changed))
@@ -148,18 +151,35 @@ class World:
     def turn(self, key: Key, location: str) -> str:
         """Why the machine must wait for others of its subscription in this location, in words; empty: it need not."""
         mine = self.owner(key)
-        if mine is None or mine["spec"].get("availabilitySet"):
+        if mine is None or mine["spec"].get("availabilitySet") or self._is_at_work(key, mine):
             return ""
+        return self.turns.ask(key, location)
+
+    def _fleet(self, key: Key, location: str) -> list[Machine]:
+        """The machines that share a budget with this one: those of its subscription in its location."""
         subscription = self._subscription(key[0])
+        shares = {key[0]: True}
         fleet = []
         for raw in self.machines.values():
             namespace, spec = raw["metadata"]["namespace"], raw["spec"]
+            if spec.get("availabilitySet"):
+                continue
+            if namespace not in shares:
+                shares[namespace] = self._subscription(namespace) == subscription
             there = spec.get("location") or (raw.get("status") or {}).get("location") or self._settings.default_location
-            same = there == location and self._subscription(namespace) == subscription
-            if same and not spec.get("availabilitySet"):
-                of_machine = (namespace, owner_name(raw))
-                fleet.append((of_machine, raw, self.upgrades_of(of_machine)))
-        return self.turns.ask(key, mine, fleet)
+            if shares[namespace] and there == location:
+                name = raw["metadata"]["name"]
+                zone = next(iter(spec.get("zones") or ()), "")
+                busy = self._is_at_work((namespace, MACHINE + name), raw)
+                fleet.append(Machine(f"{namespace}/{name}", zone, busy))
+        return fleet
+
+    def _is_at_work(self, key: Key, machine: Raw) -> bool:
+        """Whether a batch of the machine runs, or is about to be stored."""
+        stored = self._upgrades_of.get(key)
+        return self.turns.holds(machine["metadata"]["uid"]) or (
+            stored is not None and any(map(has_running_batch, stored.values()))
+        )
 
     def _subscription(self, namespace: str) -> str:
         """The subscription of a namespace; empty: that of the cluster."""
@@ -190,6 +210,7 @@ class World:
         if is_group(scale_set):
             return self._see_group(key, scale_set, memory, now)
         group, update_domain, troubles = self._see_place(scale_set, now)
+        self.pods.scaled_to(uid, scale_set["spec"].get("replicas", 1))
         return Seen(
             scale_set=scale_set,
             instances=self.pods.instances(uid),
@@ -269,6 +290,15 @@ class World:
         if machine is not None and (group := self.group_of(machine)) is not None:
             self._wake(Work(Topic.SCALE_SET, *group), urgency)
 
+    def _wake_afresh(self, key: Key) -> None:
+        """People changed the set, or what it names: what failed so far is tried again without waiting."""
+        owner = self.owner(key)
+        memory = self._memories.get(owner["metadata"]["uid"]) if owner is not None else None
+        if memory is not None:
+            memory.troubles.try_anew(self._now())
+            memory.retries.clear()
+        self._wake_set(key, Urgency.AFRESH)
+
     def _wake_members(self, group: Key) -> None:
         for name in self.members(group):
             self._wake(Work(Topic.SCALE_SET, group[0], MACHINE + name), Urgency.SOON)
@@ -291,7 +321,7 @@ class World:
 
     def _machine_changed(self, key: Key, before: Raw | None, after: Raw | None) -> None:
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
-            self.turns.free(before["metadata"]["uid"])
+            self.turns.free((key[0], MACHINE + key[1]), before["metadata"]["uid"])
             if after is None and (group := self.group_of(before)) is not None:
                 self._wake_set(group)
         self._set_changed((key[0], MACHINE + key[1]), before, after)
@@ -310,7 +340,10 @@ class World:
             uid = before["metadata"]["uid"]
             self._memories.pop(uid, None)
             self.pods.forget(uid)
-        self._wake_set(key)
+        if _is_edited(before, after):
+            self._wake_afresh(key)
+        else:
+            self._wake_set(key)
         if (locations := self.locations()) != self._locations:
             self._locations = locations
             for topic, store in ((Topic.IMAGE, self.images), (Topic.EXTENSION, self.extensions)):
@@ -327,7 +360,10 @@ class World:
                 self._upgrades_of.setdefault(of_set, {})[key[1]] = after
             elif after is None or upgrades.owner_of(after) != name:
                 self._upgrades_of.get(of_set, {}).pop(key[1], None)
-            self._wake_set(of_set)
+            if _is_edited(before, after):
+                self._wake_afresh(of_set)
+            else:
+                self._wake_set(of_set)
             if name.startswith(GROUP_OF):
                 self._wake_members(of_set)
         if after is None:
@@ -374,7 +410,7 @@ class World:
         everywhere = key[0] == self._settings.catalog_namespace
         for set_key in self.owners():
             if everywhere or set_key[0] == key[0]:
-                self._wake_set(set_key)
+                self._wake_afresh(set_key)
 
 
 def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
@@ -388,6 +424,13 @@ def _forgetting(changed: Changed[Raw]) -> Changed[Raw]:
         changed(key, before, after)
 
     return tell
+
+
+def _is_edited(before: Raw | None, after: Raw | None) -> bool:
+    """Whether somebody made the object, or wants something else of it; statuses don't count."""
+    if before is None or after is None:
+        return after is not None
+    return bool(before["metadata"].get("generation") != after["metadata"].get("generation"))
 
 
 def _oldest_first(objects: Iterable[Raw]) -> tuple[Raw, ...]:

@@ -26,12 +26,13 @@ from scalesets.engine.decision import (
     WriteUpgradeStatus,
 )
 from scalesets.engine.view import Condition, TroubleKind
-from scalesets.kube import catalogues, preflight, statuses, upgrades
+from scalesets.kube import statuses, upgrades
 from scalesets.kube.afresh import is_still_there, refresh
 from scalesets.kube.client import JSON_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
+from scalesets.kube.credentials import Credentials
 from scalesets.kube.fleet import utc_now
-from scalesets.kube.kinds import CONFIG_MAPS, PODS, SECRETS, UPGRADES, owner_kind
+from scalesets.kube.kinds import PODS, UPGRADES, owner_kind
 from scalesets.kube.names import Raw
 from scalesets.kube.performer import refuses_template
 from scalesets.kube.recorder import Recorder
@@ -58,12 +59,12 @@ class Writer:
     def __init__(self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder) -> None:
         self._cluster = cluster
         self._world = world
-        self._settings = settings
+        self._credentials = Credentials(cluster, settings, recorder)
         self._recorder = recorder
 
     async def perform(self, context: Context, writes: Sequence[Write]) -> Result:
         """Do them until one isn't stored."""
-        run = _Run(self._cluster, self._world, self._settings, self._recorder, context)
+        run = _Run(self._cluster, self._world, self._credentials, self._recorder, context)
         stored = False
         for write in writes:
             try:
@@ -84,11 +85,11 @@ class _Run:
     """The writes of one decision: knows the objects as the decision saw them, and as its own writes left them."""
 
     def __init__(
-        self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder, context: Context
+        self, cluster: Cluster, world: World, credentials: Credentials, recorder: Recorder, context: Context
     ) -> None:
         self._cluster = cluster
         self._world = world
-        self._settings = settings
+        self._credentials = credentials
         self._recorder = recorder
         self._context = context
         self._namespace = context.key[0]
@@ -252,30 +253,8 @@ class _Run:
         return Result.SAME
 
     async def _preflight(self, write: Preflight) -> Result:
-        async def get(kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-            return await read_reference(self._cluster, kind, namespace, name)
-
-        troubles = self._context.memory.troubles
-        seen, view = self._context.seen, self._context.view
-        report = preflight.Report()
-        for name in sorted(seen.revisions) if view.is_group else [write.model]:  # a group's machines have their own
-            found = await preflight.check(
-                self._set,
-                seen.revisions[name],
-                get=get,
-                read_secrets=self._settings.read_secrets,
-                now=utc_now(),
-                pull_secrets=catalogues.pull_secrets(seen, view.models[name]),
-            )
-            report.problems.extend(p for p in found.problems if p not in report.problems)
-            report.unchecked.extend(p for p in found.unchecked if p not in report.unchecked)
-        if report.problems:
-            troubles.note(TroubleKind.PREFLIGHT, report.message, utc_now())
-            return Result.TROUBLE
-        if report.unchecked:
-            self._recorder.tell(self._set, Event("ExternalResourcesNotChecked", "; ".join(report.unchecked)))
-        troubles.clear(TroubleKind.PREFLIGHT)
-        return Result.SAME
+        report = await self._credentials.look(self._context, write.model)
+        return Result.TROUBLE if report.problems else Result.SAME
 
     def _stored(self, raw: dict[str, Any]) -> None:
         self._upgrades[raw["metadata"]["name"]] = raw
@@ -306,15 +285,3 @@ def _what(write: Write) -> str:
 def _whose(upgrade: Raw) -> str:
     spec = upgrade["spec"]
     return next((f"{field} {spec[field]}" for field in upgrades.TARGETS if spec.get(field)), "nobody")
-
-
-async def read_reference(cluster: Cluster, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
-    """A Secret or ConfigMap that a model names; None when it doesn't exist."""
-    try:
-        return await cluster.get(SECRETS if kind == SECRETS.kind else CONFIG_MAPS, namespace, name)
-    except Refusal as refusal:
-        if refusal.outcome is Outcome.MISSING:
-            return None
-        if refusal.outcome is Outcome.FORBIDDEN:
-            raise preflight.Forbidden(refusal.message) from refusal
-        raise

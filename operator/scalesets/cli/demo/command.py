@@ -30,7 +30,7 @@ def demo(
     directory: Annotated[Path, typer.Option("--dir", help="Where what is kept lies.", file_okay=False)] = DIRECTORY,
 ) -> None:
     """Start a control plane and the operator, roll out a good image, a broken one and two extensions of which one is
-    broken, and check what happened.
+    broken, on sets and on machines, and check what happened.
     """
     for number in (signal.SIGTERM, signal.SIGHUP):  # so that a closed terminal, too, leaves nothing
         signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
@@ -50,7 +50,7 @@ async def _play(directory: Path | None, binaries: Mapping[str, Path]) -> None:
     from scalesets.cli.cluster import connect
     from scalesets.cli.demo.show import Show
     from scalesets.cli.demo.stage import a_stage, examples
-    from scalesets.cli.demo.story import AGENTS, SET, tell
+    from scalesets.cli.demo.story import AGENTS, MACHINES, SET, tell
     from scalesets.cli.kubeconfig import Where
 
     console = output.stdout()
@@ -69,7 +69,7 @@ async def _play(directory: Path | None, binaries: Mapping[str, Path]) -> None:
                 shown.close()
                 console.print()
                 output.show(show.picture())
-                for name in (SET, AGENTS):
+                for name in (SET, AGENTS, MACHINES):
                     await _look_back(cluster, name)
             _look_around(stage.kubeconfig, directory)
     failed = [finding for finding in findings if not finding.holds]

@@ -19,8 +19,9 @@ from scalesets.cli.errors import CommandError
 from scalesets.cli.fields import Obj, at, condition, label, name_of, number, text
 from scalesets.cli.views import sidecars
 from scalesets.cli.views.upgrades import UpgradeView
+from scalesets.cli.whose import known
 from scalesets.kube.kinds import PODS
-from scalesets.kube.names import LABEL_IMAGE_VERSION, LABEL_SET, LABEL_UPDATE_DOMAIN
+from scalesets.kube.names import LABEL_IMAGE_VERSION, LABEL_UPDATE_DOMAIN
 
 SHARE = 0.2
 WATCH_TIMEOUT = aiohttp.ClientTimeout(total=3600)
@@ -73,14 +74,15 @@ def is_ready(pod: Obj) -> bool:
 
 async def look(cluster: Cluster, name: str) -> World:
     """Read them."""
-    pods, claims = await asyncio.gather(cluster.pods(name), cluster.claims(name))
+    named = known(name)
+    pods, claims = await asyncio.gather(cluster.pods(named), cluster.claims(named))
     uids = {name_of(c): text(c, "metadata.uid") for c in claims if not at(c, "metadata.deletionTimestamp")}
     return World({name_of(pod): pod for pod in pods}, uids)
 
 
 class Witness:
-    """Follows the pods of a set from its beginning: which were taken down, and how many were down, or only not Ready,
-    at once.
+    """Follows the pods of a set, or of all machines, from the beginning: which were taken down, and how many were down,
+    or only not Ready, at once.
     """
 
     def __init__(self, cluster: Cluster, name: str) -> None:
@@ -88,7 +90,7 @@ class Witness:
         self.most_down = 0
         self.most_unready = 0
         self._cluster = cluster
-        self._query = {"labelSelector": f"{LABEL_SET}={name}"}
+        self._query = {"labelSelector": known(name).pods}
         self._path = PODS.path(cluster.namespace)
         self._alive: dict[str, str] = {}  # name, UID of those that are not on their way out
         self._down: set[str] = set()

@@ -33,7 +33,7 @@ def of_extensions(
     sizes = [len(batch.members) for batch in upgrade.batches]
     another = sorted(name for name in everyone if before.uid(name) != after.uid(name))
     outcomes = {e.name: e.outcome for e in upgrade.extensions}
-    wrong = _restarted_beside(before, after, {good.name: set(everyone), bad.name: struck})
+    wrong = restarted_beside(before, after, {good.name: set(everyone), bad.name: struck})
     return [
         Finding(
             f"{good.name} is on {good.to} on all {count} instances, and all are Ready",
@@ -73,7 +73,7 @@ def of_extensions(
     ]
 
 
-def _restarted_beside(before: World, after: World, meant: Mapping[str, set[str]]) -> list[str]:
+def restarted_beside(before: World, after: World, meant: Mapping[str, set[str]]) -> list[str]:
     """Containers that were started anew although nobody meant them, or were not although somebody did."""
     wrong = []
     for name in sorted(before.pods):

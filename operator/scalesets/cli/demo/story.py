@@ -1,5 +1,6 @@
 """What happens in the demo: sets come up, a good version rolls out, a broken one is stopped and put back; then two
-extensions are upgraded in place, of which one fails and the other doesn't mind.
+extensions are upgraded in place, of which one fails and the other doesn't mind; last the machines of an availability
+set, one update domain after the other.
 
 Everything is done as a user would do it, with kubectl; the commands are shown.
 """
@@ -11,9 +12,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from scalesets.cli import extensions, words
+from scalesets.cli import creating, extensions, words
 from scalesets.cli.cluster import Cluster
-from scalesets.cli.demo import evidence, in_place
+from scalesets.cli.demo import domains, evidence, in_place
 from scalesets.cli.demo.evidence import Finding, Witness, World, is_ready
 from scalesets.cli.demo.in_place import Agent
 from scalesets.cli.demo.show import Show
@@ -39,6 +40,7 @@ PATIENCE = 100.0
 AGENTS, AGENTS_FILE = "agents", "extensions/upgrade.yaml"
 BAD = Agent("metrics", "1.4.0", "1.5.0")
 WELL = Agent("logs", "2.0.3", "2.1.0")
+MACHINES, MACHINES_FILE = "avset/ledger", "machines/upgrade.yaml"
 EXTENSIONS_REGISTRY = "registry.example/ext"
 
 Test = Callable[[Snapshot], bool]
@@ -46,11 +48,13 @@ Test = Callable[[Snapshot], bool]
 
 async def tell(stage: Stage, cluster: Cluster, examples: Path, show: Show) -> tuple[Finding, ...]:
     """Play it; what was found at the end of each act."""
-    show.command(f"kubectl apply -f {examples.name}/ -f {examples.name}/{AGENTS_FILE}")
-    show.step("an image and two extensions are published, and two sets of 20 instances in five update domains come up")
-    await stage.kubectl("apply", f"--filename={examples}", f"--filename={examples / AGENTS_FILE}")
+    show.command(f"kubectl apply -f {examples.name}/ -f {examples.name}/{AGENTS_FILE} -f …/{MACHINES_FILE}")
+    show.step("an image and two extensions are published; two sets of 20 instances and four machines come up")
+    files = (examples, examples / AGENTS_FILE, examples / MACHINES_FILE)
+    await stage.kubectl("apply", *(f"--filename={file}" for file in files))
     images = await _of_images(stage, cluster, show)
-    return (*images, *await _of_extensions(stage, cluster, show))
+    agents = await _of_extensions(stage, cluster, show)
+    return (*images, *agents, *await _of_machines(cluster, show))
 
 
 async def _of_images(stage: Stage, cluster: Cluster, show: Show) -> list[Finding]:
@@ -102,6 +106,31 @@ async def _of_extensions(stage: Stage, cluster: Cluster, show: Show) -> list[Fin
         upgrade = _of_both(snapshot)
         assert upgrade is not None
         found = in_place.of_extensions(upgrade, WELL, BAD, before, after, witness)
+        _report(show, found)
+        return found
+
+
+async def _of_machines(cluster: Cluster, show: Show) -> list[Finding]:
+    """The machines of an availability set, which have one of those extensions too: two update domains, by hand."""
+    async with contextlib.aclosing(follow(cluster, MACHINES, shortest=0.12, longest=0.5)) as snapshots:
+        now = await _until(snapshots, show, lambda s: len(s.pods) == len(s.ordinals) and all(map(is_ready, s.pods)))
+        before = await evidence.look(cluster, MACHINES)
+        many = words.count(len(before.pods), "machine")
+        show.step(f"{WELL.name} {WELL.to} for the {many} of {MACHINES}, one update domain at a time")
+        async with Witness(cluster, MACHINES) as witness:
+            show.command(f"kubectl scaleset start {MACHINES} --extension {WELL.name}")
+            body = creating.body_of(now, "Extension", "ext")
+            body["spec"]["extensions"] = [WELL.name]
+            await cluster.create_upgrade(body)
+
+            def over(snapshot: Snapshot) -> bool:
+                lock = text(snapshot.scale_set, "status.currentUpgrade")
+                return not lock and any(map(is_final, snapshot.upgrades)) and all(map(is_ready, snapshot.pods))
+
+            snapshot = await _until(snapshots, show, over)
+            after = await evidence.look(cluster, MACHINES)
+        upgrade = next(upgrades.read(u) for u in snapshot.upgrades if is_final(u))
+        found = domains.of_machines(upgrade, WELL, snapshot.names, before, after, witness)
         _report(show, found)
         return found
 

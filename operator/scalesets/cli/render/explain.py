@@ -23,7 +23,9 @@ MARKS = {
 def render(view: ExplainView) -> RenderableType:
     """The findings."""
     heaviest = view.findings[0].weight if view.findings else Weight.FINE
-    title = Text.assemble((f"{view.namespace}/{view.name}: ", "bold"), (f"{view.verdict}.", MARKS[heaviest][1]))
+    title = Text.assemble(
+        (f"{_kind(view)}{view.namespace}/{view.name}: ", "bold"), (f"{view.verdict}.", MARKS[heaviest][1])
+    )
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -39,3 +41,7 @@ def render(view: ExplainView) -> RenderableType:
     if view.unread:
         parts.append(Text(f"Not looked at, for you may not read them: {words.listing(view.unread)}", style="dim"))
     return Group(*parts)
+
+
+def _kind(view: ExplainView) -> str:
+    return view.reference.removesuffix(view.name).replace("/", " ")

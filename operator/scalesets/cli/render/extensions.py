@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from rich.console import Group, RenderableType
@@ -35,12 +36,57 @@ def render(extensions: Sequence[ExtensionView], *, now: datetime, wide: bool = F
             _last(e, now),
         )
     notes = [Text(note, style="dim") for note in _notes(extensions)]
-    reasons = [
+    reasons = _reasons(list({e.name: e for e in extensions}.values()))
+    return Group(grid, *([Text(), *reasons, *notes] if reasons or notes else []))
+
+
+def render_together(extensions: Sequence[ExtensionView], *, now: datetime) -> RenderableType:
+    """The same for the machines of an availability set: a row for an extension, which several of them have."""
+    if not extensions:
+        return Text("no extensions: its machines' spec.extensions are empty, or it has no machines")
+    everybody = len({e.machine for e in extensions})
+    alike: dict[tuple[str, str, str], list[ExtensionView]] = {}
+    for e in extensions:
+        alike.setdefault((e.name, e.publisher, e.type), []).append(e)
+    headings = ("NAME", "TYPE", "MACHINES", "VERSION", "LATEST", "AUTOMATIC-UPGRADE", "LAST-UPGRADE")
+    grid = table(*headings, whole=("NAME", "VERSION", "LATEST", "AUTOMATIC-UPGRADE"))
+    for (name, _, type_), some in alike.items():
+        latest = _each(some, lambda e: e.latest or "-")
+        grid.add_row(
+            name,
+            type_,
+            f"{len(some)} of {everybody}",
+            _each(some, lambda e: e.version or "-"),
+            Text(latest, style="yellow" if any(e.is_behind for e in some) else ""),
+            _states(some),
+            _last(some[0], now),
+        )
+    notes = [Text(note, style="dim") for note in _notes(extensions)]
+    reasons = _reasons([some[0] for some in alike.values()])
+    return Group(grid, *([Text(), *reasons, *notes] if reasons or notes else []))
+
+
+def _each(some: Sequence[ExtensionView], told: Callable[[ExtensionView], str]) -> str:
+    """What all of them have; where they differ, how many have what."""
+    counts = Counter(told(e) for e in some)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} on {what}" for what, count in counts.items())
+
+
+def _states(some: Sequence[ExtensionView]) -> Text:
+    counts = Counter(e.automatic_upgrade for e in some)
+    if len(counts) == 1:
+        return word(next(iter(counts)))
+    parts = (Text.assemble(f"{count} ", word(state)) for state, count in counts.items())
+    return Text(", ").join(parts)
+
+
+def _reasons(extensions: Sequence[ExtensionView]) -> list[Text]:
+    """Why last upgrades did not end well."""
+    return [
         Text.assemble((e.name, "bold"), f" {e.last.version}: {e.last.reason}")
         for e in extensions
         if e.last is not None and e.last.outcome != "Completed" and e.last.reason
     ]
-    return Group(grid, *([Text(), *reasons, *notes] if reasons or notes else []))
 
 
 def render_published(published: Sequence[PublishedView], *, now: datetime) -> RenderableType:
@@ -108,5 +154,13 @@ def _note(version: PublishedVersionView, now: datetime) -> str:
     notes += ["excluded from latest"] if version.excluded_from_latest else []
     if version.end_of_life is not None and version.end_of_life <= now:
         notes.append("past its end of life")
-    notes += [f"{words.count(count, 'instance')} of {name}" for name, count in version.instances.items()]
+    machines = [name for name in version.instances if "/" in name]
+    notes += [
+        f"{words.count(count, 'instance')} of {name}"
+        for name, count in version.instances.items()
+        if name not in machines
+    ]
+    notes += (
+        [words.listing(machines) if len(machines) < 4 else words.count(len(machines), "machine")] if machines else []
+    )
     return "; ".join(notes)

@@ -18,12 +18,13 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
     source = (
         f"{words.listing(view.from_versions, limit=2)} -> " if view.from_versions and view.type == "OSImage" else ""
     )
-    subject = view.upgrade or f"{TYPE_WORDS[view.type]} of {view.namespace}/{view.name}"
+    kind = view.reference.removesuffix(view.name).replace("/", " ")
+    subject = view.upgrade or f"{TYPE_WORDS[view.type]} of {kind}{view.namespace}/{view.name}"
     title = Text.assemble(
         (subject, "bold"), f", by {view.started_by}: ", f"{source}{view.target}" if view.target else ""
     )
     if not view.batches:
-        left = "nothing is left to begin" if view.upgrade else f"nothing to do, {_everybody(view)}"
+        left = "nothing is left to begin" if view.upgrade else f"nothing to do{_everybody(view)}"
         why = [Text(words.upper_first(view.blocked), style="yellow")] if view.blocked else []
         return Group(title, Text(left), *why, *_left_out(view))
     parts: list[RenderableType] = [title, Text(_sentence(view)), Text()]
@@ -37,6 +38,8 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
         cell = [*([batch.extension] if in_place else []), *zone, str(batch.update_domain)]
         grid.add_row(str(batch.number), *cell, str(len(batch.instances)), names)
     parts.append(grid)
+    if view.order:
+        parts.append(Text(view.order))
     if view.blocked:
         held = "It would not go on now" if view.upgrade else "It does not begin by itself now"
         parts.append(Text(f"{held}: {view.blocked}", style="yellow"))
@@ -46,15 +49,17 @@ def render(view: PlanView, *, wide: bool = False) -> RenderableType:
 def _sentence(view: PlanView) -> str:
     failed = "one that fails is put back" if view.rolls_back else "one that fails stays"
     pause = f", {words.span(view.pause)} between batches" if view.pause else ""
-    amount = f"{words.count(view.instances, 'instance')} in {words.count(len(view.batches), 'batch', 'batches')}"
+    amount = f"{words.count(view.instances, view.noun)} in {words.count(len(view.batches), 'batch', 'batches')}"
     limit = f"of at most {view.batch_limit}{pause}"
     return f"{amount} {limit}; each has {words.span(view.health_timeout)} to become healthy, {failed}"
 
 
 def _everybody(view: PlanView) -> str:
+    if view.blocked:
+        return " by itself"
     if view.left_out:
-        return "all others are on it"
-    return f"all {view.replicas} are on it" if view.replicas > 1 else "it is there already"
+        return ", all others are on it"
+    return f", all {view.replicas} are on it" if view.replicas > 1 else ", it is there already"
 
 
 def _left_out(view: PlanView) -> list[RenderableType]:

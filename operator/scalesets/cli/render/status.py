@@ -13,6 +13,7 @@ from scalesets.cli.views.instances import Standing
 from scalesets.cli.views.status import CellView, InstalledView, ProgressView, StatusView
 from scalesets.cli.views.upgrades import TYPE_WORDS, UpgradeView
 
+KINDS = {"VirtualMachine": "Machine", "AvailabilitySet": "Avset"}  # shorter: the column is narrow
 MOST_ROWS = 24  # more cells than this are summed up by zone, unless the user asks for all
 
 
@@ -26,7 +27,7 @@ def render(view: StatusView, *, width: int, wide: bool = False) -> RenderableTyp
     waits = _waits(view)
     if waits is not None:
         parts.append(waits)
-    if view.cells:
+    if view.cells and view.kind != "VirtualMachine":
         parts += [Text(), *_cells(view, width, wide)]
     return Group(*parts)
 
@@ -37,8 +38,8 @@ def line(view: StatusView) -> str:
     if upgrade is None or progress is None:
         now = f", {view.waiting_for[0].what}" if view.waiting_for else ""
         last = f", {view.last.name} {view.last.outcome}" if view.last is not None and view.last.name else ""
-        version = f"version {view.version or '-'}"
-        return f"{view.name}: {view.health.word}, {view.ready} of {view.replicas} ready, {version}{last}{now}"
+        version = f", version {view.version or '-'}" if view.image else ""
+        return f"{view.reference}: {view.health.word}, {view.ready} of {view.replicas} ready{version}{last}{now}"
     extension = f" ({upgrade.batch.extension})" if upgrade.batch and upgrade.batch.extension else ""
     batch = f", batch {_batch_number(view, upgrade)}{extension}" if upgrade.batch else ""
     waits = f", waits for {view.waiting_for[0].what}" if view.waiting_for else ""
@@ -46,7 +47,7 @@ def line(view: StatusView) -> str:
     return f"{upgrade.name}: {upgrade.code}, {counts}{batch}{waits}"
 
 
-def outcome(upgrade: UpgradeView, *, set_name: str) -> Text:
+def outcome(upgrade: UpgradeView, *, of: str) -> Text:
     """How an upgrade ended, and where to look when it ended badly."""
     settled = f"{upgrade.successful} done, {upgrade.failed} failed, {upgrade.pending} not touched"
     if upgrade.code == "Completed" and not upgrade.successful + upgrade.failed + upgrade.pending:
@@ -58,7 +59,7 @@ def outcome(upgrade: UpgradeView, *, set_name: str) -> Text:
     if upgrade.error:
         told.append(f"\n{upgrade.error_code}: {upgrade.error}", style="red")
     if upgrade.code != "Completed":
-        told.append(f"\n{hint('explain', set_name)} says what to do next", style="dim")
+        told.append(f"\n{hint('explain', of)} says what to do next", style="dim")
     return told
 
 
@@ -66,14 +67,17 @@ def _head(view: StatusView) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True, min_width=9)
     grid.add_column(overflow="fold")
-    facts = [f"{view.namespace}/{view.name}", words.count(view.replicas, "instance"), view.mode]
-    grid.add_row("ScaleSet", Text("   ".join(filter(None, [*facts, view.location]))))
-    pinned = "" if view.wanted_version == "latest" else " (pinned)"
-    grid.add_row("Image", Text.assemble(view.image, "  ", (view.version or "no version yet", "bold"), pinned))
+    facts = [f"{view.namespace}/{view.name}", *_about(view), view.location]
+    grid.add_row(KINDS.get(view.kind, view.kind), Text("   ".join(filter(None, facts))))
+    if view.image:
+        pinned = "" if view.wanted_version == "latest" else " (pinned)"
+        grid.add_row("Image", Text.assemble(view.image, "  ", (view.version or "no version yet", "bold"), pinned))
     counts = f"{view.ready}/{view.replicas} ready"
-    if view.version:
+    if view.kind == "VirtualMachine":
+        counts = "" if view.latest_model else "not on its model yet"
+    elif view.version:
         counts += f"   {view.upgraded} on this version"
-    if view.latest_model or view.upgrade or view.version:
+    if view.kind == "ScaleSet" and (view.latest_model or view.upgrade or view.version):
         counts += f"   {view.latest_model} on the model"
     health = word(view.health.word)
     grid.add_row("Health", Text.assemble(health, "   ", counts))
@@ -85,6 +89,16 @@ def _head(view: StatusView) -> RenderableType:
         for index, extension in enumerate(view.extensions):
             grid.add_row("" if index else "Extensions", _installed(view, extension))
     return grid
+
+
+def _about(view: StatusView) -> list[str]:
+    """How large a set is and how it follows its model; where a machine stands."""
+    if view.kind == "VirtualMachine":
+        place = f"in avset/{view.availability_set}, update domain {view.update_domain}"
+        return [place if view.availability_set else ""]
+    if view.kind == "AvailabilitySet":
+        return [words.count(view.replicas, "machine")]
+    return [words.count(view.replicas, "instance"), view.mode]
 
 
 def _installed(view: StatusView, extension: InstalledView) -> Text:
@@ -130,8 +144,7 @@ def _upgrade(view: StatusView, upgrade: UpgradeView, width: int) -> list[Rendera
     if upgrade.batch is not None:
         lines.append(_batch(view, upgrade))
     if upgrade.skipped:
-        names = [f"{view.name}-{o}" for o in sorted(upgrade.skipped)]
-        lines.append(Text(f"Left out  {words.listing(names)}", style="dim"))
+        lines.append(Text(f"Left out  {words.listing(view.names(upgrade.skipped))}", style="dim"))
     return lines
 
 
@@ -172,7 +185,7 @@ def _batch(view: StatusView, upgrade: UpgradeView) -> Text:
     batch = upgrade.batch
     assert batch is not None
     place = f"zone {batch.zone}, " if batch.zone else ""
-    names = [f"{view.name}-{o}" for o in sorted(batch.members)]
+    names = view.names(batch.members)
     age = words.age(view.now, batch.started)
     what = f"{batch.extension}, " if batch.extension else ""
     told = Text.assemble((f"Batch {_batch_number(view, upgrade)}", "bold"), f"   {what}{place}update domain ")
@@ -209,7 +222,13 @@ def _cells(view: StatusView, width: int, wide: bool) -> list[RenderableType]:
     if by_zone:
         rows = _summed(rows)
     zoned = any(cell.zone for cell in rows)
-    headings = [*(["ZONE"] if zoned else []), *([] if by_zone else ["DOMAIN"]), "INSTANCES", "READY", "UPGRADED"]
+    headings = [
+        *(["ZONE"] if zoned else []),
+        *([] if by_zone else ["DOMAIN"]),
+        f"{view.noun.upper()}S",
+        "READY",
+        "UPGRADED",
+    ]
     grid = table(*headings, right=("READY", "UPGRADED"))
     most = max(min(width, WIDEST) - 34, 10)
     for cell in rows:

@@ -37,7 +37,7 @@ def operator_is_there(sight: Sight) -> Iterator[Finding]:
             message = f"no operator holds a Lease in namespace {sight.around.catalog_namespace}: is one running?"
             yield Finding(Weight.NOTE, "NoLease", message, cures.OPERATOR)
         return
-    what = "the last change of the set" if observed else "this set"
+    what = f"the last change of the {sight.what}" if observed else f"this {sight.what}"
     if unknown:
         yield Finding(
             Weight.BLOCKS, "NoOperator", f"no operator has ever led here, nor looked at {what}", cures.OPERATOR
@@ -50,7 +50,7 @@ def operator_is_there(sight: Sight) -> Iterator[Finding]:
 def is_deleted(sight: Sight) -> Iterator[Finding]:
     """A set on its way out gets nothing."""
     if sight.view.deleting:
-        yield Finding(Weight.BLOCKS, "Deleting", "the set is being deleted")
+        yield Finding(Weight.BLOCKS, "Deleting", f"the {sight.what} is being deleted")
 
 
 def upgrade_at_work(sight: Sight) -> Iterator[Finding]:
@@ -62,13 +62,13 @@ def upgrade_at_work(sight: Sight) -> Iterator[Finding]:
     upgrade = upgrades.read(running)
     what = f"{upgrade.name} ({upgrades.TYPE_WORDS.get(upgrade.type, upgrade.type)} to {upgrade.target})"
     if upgrade.waiting_reason == upgrades.WAITING_FOR_APPROVAL:
-        cure = f"{hint('approve', sight.view.name, '--all')}, or name instances"
+        cure = f"{hint('approve', sight.reference, '--all')}, or name instances"
         yield Finding(Weight.BLOCKS, "WaitingForApproval", f"{what} waits for approval of instances", cure)
         return
     waits = [wait.what for wait in status.read(snapshot).waiting_for]
     told = f"{what} is at work" + (f" and waits for: {'; '.join(waits)}" if waits else "")
     weight = Weight.WAITS if upgrade.waiting_reason and upgrade.batch is None else Weight.WORKS
-    yield Finding(weight, upgrade.waiting_reason or upgrade.code, told, hint("status", sight.view.name, "--watch"))
+    yield Finding(weight, upgrade.waiting_reason or upgrade.code, told, hint("status", sight.reference, "--watch"))
 
 
 def upgrades_in_line(sight: Sight) -> Iterator[Finding]:
@@ -86,8 +86,11 @@ def is_stalled(sight: Sight) -> Iterator[Finding]:
     """A set that only its user can get going again."""
     stalled = condition(sight.scale_set, "Stalled")
     if stalled is not None and stalled.true:
-        cure = f"change the model, or try it again: {hint('update-instances', sight.view.name, '--all')}"
-        yield Finding(Weight.BLOCKS, stalled.reason, f"the set is stalled: {stalled.message}", cure)
+        again = (
+            f", or try it again: {hint('update-instances', sight.reference, '--all')}" if not sight.view.names else ""
+        )
+        message = f"the {sight.what} is stalled: {stalled.message}"
+        yield Finding(Weight.BLOCKS, stalled.reason, message, f"change the model{again}")
 
 
 def troubles(sight: Sight) -> Iterator[Finding]:
@@ -96,4 +99,4 @@ def troubles(sight: Sight) -> Iterator[Finding]:
         if found.true and found.type in cures.TROUBLES:
             weight = Weight.NOTE if found.type in cures.HARMLESS else Weight.BLOCKS
             message = f"{found.type}: {found.message or found.reason}"
-            yield Finding(weight, found.type, message, cures.of(found.type, sight.view.name))
+            yield Finding(weight, found.type, message, cures.of(found.type, sight.reference))

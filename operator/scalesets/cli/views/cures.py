@@ -45,6 +45,7 @@ TROUBLES = HARMLESS | {
     "QuotaExceeded",
     "CreateFailed",
     "ExternalResources",
+    "AvailabilitySetNotFound",
 }
 """Conditions that report trouble when they are True."""
 
@@ -77,6 +78,7 @@ def of(reason: str, set_name: str) -> str:
         "ModelRefused": "make spec.template and customData smaller, or mend them as the server's words say",
         "ClaimNotExpanded": "use a storage class that allows expansion, or set the old size again",
         "QuotaExceeded": "raise the ResourceQuota, or scale in; the operator tries again by itself",
+        "AvailabilitySetNotFound": "create it, or make the machine anew without spec.availabilitySet",
         "ReplicasUnowned": "set spec.replicas, or hand it to an autoscaler",
         "ZonesUnbacked": "label nodes with topology.kubernetes.io/zone before the set is made, or leave spec.zones out",
         "HealthProbeSlow": "set the probe's periodSeconds to 120 or less",

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from scalesets.cli import words
-from scalesets.cli.fields import at, condition, name_of, names, text, when
+from scalesets.cli.fields import at, condition, name_of, text, when
 from scalesets.cli.program import hint
 from scalesets.cli.views import budgets, cures, images, instances, status
 from scalesets.cli.views.extensions_due import ABOUT_EXTENSIONS
-from scalesets.cli.views.findings import Finding, Sight, Weight
+from scalesets.cli.views.findings import Finding, Sight, Weight, named
 from scalesets.engine import checks, eligibility, ordinals, rolling, scopes, versions
 from scalesets.engine.census import Census
 from scalesets.engine.view import Ordinals, SetView, StartedBy, Upgrade, UpgradeMode, UpgradeType
@@ -34,10 +34,10 @@ def is_eligible(sight: Sight) -> Iterator[Finding]:
         found[told.reason] = told.message
     if "Disabled" in found:
         message = "automatic OS image upgrades are off"
-        yield Finding(Weight.NOTE, "Disabled", message, cures.of("Disabled", sight.view.name))
+        yield Finding(Weight.NOTE, "Disabled", message, cures.of("Disabled", sight.reference))
         del found["Disabled"]
     for reason, message in found.items():
-        yield Finding(Weight.BLOCKS, reason, message, cures.of(reason, sight.view.name))
+        yield Finding(Weight.BLOCKS, reason, message, cures.of(reason, sight.reference))
 
 
 def is_due(sight: Sight) -> Iterator[Finding]:
@@ -55,20 +55,20 @@ def is_due(sight: Sight) -> Iterator[Finding]:
         yield Finding(Weight.FINE, "UpToDate", message)
         return
     message = (
-        f"{words.share(len(behind), view.replicas, 'instance')} are older than {newest.version}, the latest{place}"
+        f"{words.share(len(behind), sight.replicas, sight.noun)} are older than {newest.version}, the latest{place}"
     )
     progressing = condition(sight.scale_set, "Progressing")
     running = sight.around.snapshot.running_upgrade is not None
     elsewhere = progressing is not None and progressing.message.startswith(ABOUT_EXTENSIONS)
     if running or progressing is None or elsewhere or progressing.reason not in cures.HOLDS:
-        yield Finding(Weight.NOTE, "Behind", message, "" if running else hint("plan", view.name))
+        yield Finding(Weight.NOTE, "Behind", message, "" if running else hint("plan", sight.reference))
         return
     weight = Weight.WAITS if progressing.reason in cures.PASSES else Weight.BLOCKS
     if progressing.reason not in ("NotEligible", "TooManyUnhealthy"):  # these are told by their own checks, with names
         message = f"{message}; {progressing.message}"
     else:
         weight = Weight.NOTE
-    yield Finding(weight, progressing.reason, message, cures.of(progressing.reason, view.name))
+    yield Finding(weight, progressing.reason, message, cures.of(progressing.reason, sight.reference))
 
 
 def newer_versions(sight: Sight) -> Iterator[Finding]:
@@ -108,23 +108,26 @@ def versions_not_found(sight: Sight) -> Iterator[Finding]:
 def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:
     """Too many unhealthy instances start nothing and stop what runs (O11)."""
     view, census = sight.view, sight.census
-    policy = rolling.policy_for(view, UpgradeType.OS_IMAGE)
+    policy = rolling.policy_for(view, UpgradeType.EXTENSION if view.names else UpgradeType.OS_IMAGE)
     limit = policy.max_unhealthy_percent
     counted = len(census.counted)
     sick = census.unhealthy - _at_work(view)  # the running batch may be down: it is judged by itself
-    told = f"{words.share(len(sick), counted, 'instance')} are unhealthy, the limit is {limit}%"
+    told = f"{words.share(len(sick), counted, sight.noun)} are unhealthy, the limit is {limit}%"
     if not counted:
         return
     if not census.unhealthy:
-        yield Finding(Weight.FINE, "Healthy", f"all {counted} instances are healthy (the limit is {limit}% unhealthy)")
+        everyone = f"all {counted} {sight.noun}s are healthy (the limit is {limit}% unhealthy)"
+        yield Finding(Weight.FINE, "Healthy", everyone if sight.replicas > 1 else f"the {sight.noun} is healthy")
         return
     if not sick:
         return
-    listed = words.listing(names(view.name, sick))
+    listed = words.listing(named(view, sick))
     if checks.whole_set(census, policy, code=checks.BEFORE, ignored=census.unhealthy - sick) is None:
-        yield Finding(Weight.NOTE, "SomeUnhealthy", f"{told}: {listed}", hint("instances", view.name))
+        yield Finding(Weight.NOTE, "SomeUnhealthy", f"{told}: {listed}", hint("instances", sight.reference))
         return
-    cure = f"heal them, raise maxUnhealthyInstancePercent, or {_bring_up_to_date(view, census, sick, sight.now)}"
+    cure = "heal them, or raise maxUnhealthyInstancePercent"
+    if not view.names:
+        cure = f"heal them, raise maxUnhealthyInstancePercent, or {_bring_up_to_date(view, census, sick, sight.now)}"
     yield Finding(Weight.BLOCKS, "TooManyUnhealthy", f"{told}: {listed}; no batch begins", cure)
 
 
@@ -132,7 +135,7 @@ def _bring_up_to_date(view: SetView, census: Census, sick: Ordinals, now: dateti
     """The named cure (docs/adr/0008), where it would change anything."""
     status = scopes.begin(
         view,
-        Upgrade("", "", now, UpgradeType.MODEL, StartedBy.USER, instances=tuple(names(view.name, sick))),
+        Upgrade("", "", now, UpgradeType.MODEL, StartedBy.USER, instances=tuple(named(view, sick))),
         census,
         now,
     )
@@ -153,8 +156,8 @@ def new_instances(sight: Sight) -> Iterator[Finding]:
     if not young:
         return
     waits = status.by_reason([i for i in instances.read(sight.around.snapshot) if i.ordinal in young])
-    message = f"{words.share(len(young), sight.view.replicas, 'instance')} have not been Ready yet: "
-    cure = f"if they stay so, see {hint('instances', sight.view.name, '-o wide')} and kubectl describe pod"
+    message = f"{words.share(len(young), sight.replicas, sight.noun)} have not been Ready yet: "
+    cure = f"if they stay so, see {hint('instances', sight.reference, '-o wide')} and kubectl describe pod"
     yield Finding(Weight.WAITS, "NewInstances", message + "; ".join(wait.what for wait in waits), cure)
 
 
@@ -163,11 +166,11 @@ def instances_left_out(sight: Sight) -> Iterator[Finding]:
     view, census = sight.view, sight.census
     if kept := sorted(census.protected):
         cure = f"take them out of spec.instanceProtection, or the annotation {ANNOTATION_PROTECT} off the pods"
-        message = f"protected from upgrades: {words.listing(names(view.name, kept))}"
+        message = f"protected from upgrades: {words.listing(named(view, kept))}"
         yield Finding(Weight.NOTE, "Protected", message, cure)
     dying = [o for o in census.releases if o in view.claims_deleting]
     if dying:
-        message = f"not touched while a claim is being deleted: {words.listing(names(view.name, dying))}"
+        message = f"not touched while a claim is being deleted: {words.listing(named(view, dying))}"
         yield Finding(Weight.BLOCKS, "ClaimDeleting", message, cures.CLAIM_DELETING)
     model = view.model
     if view.mode is UpgradeMode.MANUAL and model is not None:
@@ -175,7 +178,7 @@ def instances_left_out(sight: Sight) -> Iterator[Finding]:
         if old:
             message = "mode Manual: not on the latest model, so left out of automatic upgrades: "
             cure = f"{hint('update-instances', view.name, '--all')}, or name them"
-            yield Finding(Weight.BLOCKS, "NotOnLatestModel", message + words.listing(names(view.name, old)), cure)
+            yield Finding(Weight.BLOCKS, "NotOnLatestModel", message + words.listing(named(view, old)), cure)
 
 
 def disruption_budgets(sight: Sight) -> Iterator[Finding]:
@@ -193,5 +196,5 @@ def last_upgrade(sight: Sight) -> Iterator[Finding]:
         why = ": ".join(filter(None, [text(last, "code"), text(last, "reason")]))
         message = f"the last OS upgrade, {text(last, 'name')} to {text(last, 'version')}, was {outcome} {ago} ago"
         yield Finding(
-            Weight.NOTE, f"Last{outcome}", f"{message}: {why}" if why else message, hint("history", sight.view.name)
+            Weight.NOTE, f"Last{outcome}", f"{message}: {why}" if why else message, hint("history", sight.reference)
         )

@@ -1,4 +1,5 @@
-"""Why is nothing happening? A chain of small looks at a set, each at one thing that can hold an upgrade (``explain``).
+"""Why is nothing happening? A chain of small looks at a set or machine, each at one thing that can hold an upgrade
+(``explain``).
 
 What is eligible, due and within limits is the engine's own answer; what only the operator knows (a refused template, a
 missing secret, its trigger times) is read from the conditions that it wrote. What holds things up names its cure.
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scalesets.cli.surroundings import Surroundings, engine_view
-from scalesets.cli.views import at_work, due, extensions_due
+from scalesets.cli.views import at_work, due, extensions_due, machines_due
 from scalesets.cli.views.findings import Check, Finding, Sight, Weight
 from scalesets.engine import census as counting
 
@@ -35,10 +36,33 @@ CHAIN: tuple[Check, ...] = (
 )
 
 
+OF_MACHINES: tuple[Check, ...] = (
+    at_work.is_deleted,
+    at_work.operator_is_there,
+    at_work.upgrade_at_work,
+    at_work.upgrades_in_line,
+    at_work.is_stalled,
+    at_work.troubles,
+    machines_due.members,
+    machines_due.availability_set,
+    due.share_of_unhealthy,
+    extensions_due.are_due,
+    extensions_due.newer_versions,
+    machines_due.turn,
+    machines_due.only_extensions,
+    due.new_instances,
+    due.instances_left_out,
+    extensions_due.on_old_kubelets,
+    due.disruption_budgets,
+)
+"""Machines and availability sets get no OS upgrades."""
+
+
 @dataclass(frozen=True, slots=True)
 class ExplainView:
     """All findings, the heaviest first; ``verdict`` is the answer in a sentence."""
 
+    reference: str
     name: str
     namespace: str
     verdict: str
@@ -51,8 +75,10 @@ def read(around: Surroundings) -> ExplainView:
     view = engine_view(around)
     sight = Sight(around, view, counting.take(view, around.now), around.now)
     order = list(Weight)
-    findings = sorted((f for check in CHAIN for f in check(sight)), key=lambda f: order.index(f.weight))
+    chain = OF_MACHINES if view.names or view.is_group else CHAIN
+    findings = sorted((f for check in chain for f in check(sight)), key=lambda f: order.index(f.weight))
     return ExplainView(
+        reference=sight.reference,
         name=view.name,
         namespace=view.namespace,
         verdict=_verdict(findings),

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from scalesets.cli import whose
 from scalesets.cli.fields import Obj, at, is_final, name_of, text, when
 from scalesets.cli.views import images, upgrades
 from scalesets.cli.views.upgrades import ExtensionTargetView
@@ -62,13 +63,20 @@ class ExtensionView:
 
 
 def read(
-    fleet: Obj, published: Sequence[Obj], running: Sequence[Obj], *, now: datetime, machine: str = ""
+    fleet: Obj,
+    published: Sequence[Obj],
+    running: Sequence[Obj],
+    *,
+    now: datetime,
+    machine: str = "",
+    upgraded_by: Obj | None = None,
 ) -> tuple[ExtensionView, ...]:
     """The extensions of a set or machine, in the order of its spec. ``published`` are the Extensions that it can use,
-    ``running`` its upgrades.
+    ``running`` the upgrades of who upgrades it: itself, or its availability set.
     """
     location = text(fleet, "status.location", text(fleet, "spec.location"))
     told = {text(e, "name"): e for e in at(fleet, "status.extensions", [])}
+    lasts = {text(e, "name"): at(e, "lastUpgrade") for e in at(upgraded_by or fleet, "status.extensions", [])}
     at_work = {
         e.name: e
         for raw in running
@@ -77,7 +85,16 @@ def read(
         if e.outcome in ("Pending", "Running")
     }
     return tuple(
-        _extension(e, told.get(text(e, "name"), {}), fleet, published, location, at_work, now, machine)
+        _extension(
+            e,
+            {**told.get(text(e, "name"), {}), "lastUpgrade": lasts.get(text(e, "name"))},
+            fleet,
+            published,
+            location,
+            at_work,
+            now,
+            machine,
+        )
         for e in at(fleet, "spec.extensions", [])
     )
 
@@ -261,7 +278,7 @@ def _in_location(
             latest=v.version in latest,
             excluded_from_latest=v.excluded,
             end_of_life=v.end_of_life,
-            instances={name_of(f): n for f, name in here if (n := _installed(f, name).get(v.version, 0))},
+            instances={whose.reference(f): n for f, name in here if (n := _installed(f, name).get(v.version, 0))},
         )
         for v in catalogue.versions
     ]

@@ -5,15 +5,16 @@ What is behind and may start is the engine's own answer; when the operator tries
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from scalesets.cli import words
-from scalesets.cli.fields import Obj, at, condition, names, text, when
+from scalesets.cli import whose, words
+from scalesets.cli.fields import ConditionView, Obj, at, condition, text, when
 from scalesets.cli.program import hint
 from scalesets.cli.views import cures
-from scalesets.cli.views.findings import Finding, Sight, Weight
+from scalesets.cli.views.findings import Finding, Sight, Weight, named
 from scalesets.engine import checks, extensions, rolling, versions
+from scalesets.engine.rolling import WAITING_FOR_TURN
 from scalesets.engine.view import CatalogueVersion, ExtensionTarget, ModelExtension, UpgradeType
 
 ABOUT_EXTENSIONS = "extension "
@@ -63,23 +64,30 @@ def newer_versions(sight: Sight) -> Iterator[Finding]:
 def on_old_kubelets(sight: Sight) -> Iterator[Finding]:
     """Instances on nodes that don't restart a patched sidecar: their extensions stay as they are."""
     if who := sorted(sight.view.unpatchable):
-        listed = words.listing(names(sight.view.name, who))
+        listed = words.listing(named(sight.view, who))
         message = f"the kubelet of their nodes is older than 1.32, so extensions are not upgraded there: {listed}"
-        yield Finding(Weight.BLOCKS, "NodeTooOld", message, cures.of("NodeTooOld", sight.view.name))
+        yield Finding(Weight.BLOCKS, "NodeTooOld", message, _of_old_kubelets(sight))
+
+
+def _of_old_kubelets(sight: Sight) -> str:
+    if sight.view.names:
+        return "upgrade those nodes; or delete the pods: they come back, on other nodes if those are cordoned"
+    return cures.of("NodeTooOld", sight.reference)
 
 
 def _why(sight: Sight, extension: ModelExtension, target: ExtensionTarget) -> Finding:
     view, name = sight.view, target.name
     behind = [o for o, r in sight.census.releases.items() if extensions.goal((target,), name, r)]
-    told = f"{name}: {words.share(len(behind), view.replicas, 'instance')} are older than {target.to}"
-    by_hand = hint("start", view.name, "--extension", name)
+    who = f"{words.share(len(behind), sight.replicas, sight.noun)} are" if sight.replicas > 1 else "it is"
+    told = f"{name}: {who} older than {target.to}"
+    by_hand = hint("start", sight.reference, "--extension", name)
     match extensions.automatic_upgrade(view, extension):
         case extensions.NOT_SUPPORTED:
             return Finding(
                 Weight.NOTE, "ExtensionNotSupported", f"{told}; it doesn't support automatic upgrade", by_hand
             )
         case extensions.DISABLED:
-            cure = f"{hint('extensions', view.name, '--enable', name)}, or once by hand: {by_hand}"
+            cure = f"{_enable(sight, name, behind)}, or once by hand: {by_hand}"
             return Finding(Weight.NOTE, "ExtensionDisabled", f"{told}; its automatic upgrade is disabled", cure)
     running = view.current_upgrade
     if running is not None and not running.finished and running.type is UpgradeType.EXTENSION:
@@ -88,13 +96,35 @@ def _why(sight: Sight, extension: ModelExtension, target: ExtensionTarget) -> Fi
     if text(last, "version") == target.to and text(last, "outcome") in ("Faulted", "Cancelled"):
         return _tried(sight, target, last, told, by_hand)
     progressing = condition(sight.scale_set, "Progressing")
+    if why := _turn(sight, progressing):
+        return Finding(Weight.WAITS, WAITING_FOR_TURN, f"{told}; it waits for its turn: {why}")
+    if view.availability_set:
+        group = str(whose.Named(whose.AVAILABILITY_SET, view.availability_set))
+        return Finding(Weight.NOTE, "ExtensionBehind", told, hint("explain", group))
     if (
         progressing is not None
         and progressing.reason in cures.HOLDS
         and progressing.message.startswith(ABOUT_EXTENSIONS)
     ):
         return Finding(Weight.WAITS, progressing.reason, f"{told}; {progressing.message}", f"now: {by_hand}")
-    return Finding(Weight.NOTE, "ExtensionBehind", told, hint("plan", view.name, "--type", "Extension"))
+    return Finding(Weight.NOTE, "ExtensionBehind", told, hint("plan", sight.reference, "--type", "Extension"))
+
+
+def _enable(sight: Sight, name: str, behind: Sequence[int]) -> str:
+    """How to opt in; of an availability set each machine by itself."""
+    if not sight.view.is_group:
+        return hint("extensions", sight.reference, "--enable", name)
+    first, *others = named(sight.view, behind)
+    more = f" (and {words.listing(others)})" if others else ""
+    return f"{hint('extensions', str(whose.Named(whose.MACHINE, first)), '--enable', name)}{more}"
+
+
+def _turn(sight: Sight, progressing: ConditionView | None) -> str:
+    """Why a machine by itself must wait for others, as it is now, or as the operator said where we may not look."""
+    turn = sight.around.turn
+    if turn is None or turn.words or turn.whole:
+        return turn.words if turn is not None else ""
+    return progressing.message if progressing is not None and progressing.reason == WAITING_FOR_TURN else ""
 
 
 def _tried(sight: Sight, target: ExtensionTarget, last: Obj, told: str, by_hand: str) -> Finding:

@@ -1,4 +1,6 @@
-"""The instances of a set, one by one: what each runs, how it is, and where it stands in the upgrade at work."""
+"""The instances of a set, or machines, one by one: what each runs, how it is, and where it stands in the upgrade at
+work.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,6 @@ from scalesets.kube.names import (
     ANNOTATION_PROTECT,
     LABEL_IMAGE_VERSION,
     LABEL_MODEL,
-    instance_ordinal,
 )
 
 
@@ -76,9 +77,9 @@ def read(snapshot: Snapshot) -> tuple[InstanceView, ...]:
     scale_set = snapshot.scale_set
     running = snapshot.running_upgrade
     upgrade = upgrades.read(running) if running is not None else None
-    by_ordinal = pods_by_ordinal(snapshot)
-    replicas = number(scale_set, "spec.replicas", 1)
-    everyone = sorted({*range(replicas), *by_ordinal})
+    by_ordinal = snapshot.pods_by_ordinal()
+    wanted = frozenset(snapshot.ordinals)
+    everyone = sorted({*wanted, *by_ordinal})
     record = _record(scale_set)
     look = _Look(
         scale_set=scale_set,
@@ -87,23 +88,11 @@ def read(snapshot: Snapshot) -> tuple[InstanceView, ...]:
         failed=_failed(snapshot),
         new_since=snapshot.now - health_timeout(scale_set),
         protected=protected(scale_set),
-        replicas=replicas,
+        wanted=wanted,
+        names=snapshot.names,
         now=snapshot.now,
     )
     return tuple(look.at(ordinal, by_ordinal.get(ordinal), record.get(ordinal)) for ordinal in everyone)
-
-
-def pods_by_ordinal(snapshot: Snapshot) -> dict[int, Obj]:
-    """The set's own pods; one that another controller owns is not an instance, whatever its labels say."""
-    uid = text(snapshot.scale_set, "metadata.uid")
-    found: dict[int, Obj] = {}
-    for pod in snapshot.pods:
-        ordinal = instance_ordinal(name_of(pod), snapshot.name)
-        owners = [o for o in at(pod, "metadata.ownerReferences", []) if o.get("controller")]
-        foreign = any(uid and text(o, "uid") != uid for o in owners)
-        if ordinal is not None and not foreign:
-            found[ordinal] = pod
-    return found
 
 
 def zones(scale_set: Obj) -> tuple[str, ...]:
@@ -130,7 +119,8 @@ class _Look:
     failed: Mapping[int, str]  # by the newest upgrade that touched it: its name
     new_since: datetime  # who is younger may be starting still
     protected: frozenset[int]
-    replicas: int
+    wanted: frozenset[int]
+    names: Mapping[int, str]  # of machines
     now: datetime
 
     def at(self, ordinal: int, pod: Obj | None, recorded: Obj | None) -> InstanceView:
@@ -148,10 +138,14 @@ class _Look:
         in_work = rolling_back or self._in_work(ordinal, healthy=healthy, on_goal=there)
         set_zones = zones(self.scale_set)
         return InstanceView(
-            name=f"{name_of(self.scale_set)}-{ordinal}",
+            name=self._name(ordinal),
             ordinal=ordinal,
             zone=placement.zone(ordinal, set_zones),
-            update_domain=placement.update_domain(ordinal, set_zones, update_domains(self.scale_set)),
+            update_domain=number(
+                self.scale_set,
+                "status.updateDomain",  # of a machine in an availability set
+                placement.update_domain(ordinal, set_zones, update_domains(self.scale_set)),
+            ),
             image_version=version,
             model=model,
             extensions=extensions,
@@ -169,6 +163,9 @@ class _Look:
             protected=is_protected,
             notes=tuple(self._notes(ordinal, state, in_work, is_protected, notes.get(ANNOTATION_PENDING, ""))),
         )
+
+    def _name(self, ordinal: int) -> str:
+        return self.names.get(ordinal) or f"{name_of(self.scale_set)}-{ordinal}"
 
     def _patch_left(self, ordinal: int, pod: Obj | None, extensions: Mapping[str, str]) -> str | None:
         """What the extension of the running batch is waited for on this instance; None when that isn't the question."""
@@ -219,7 +216,7 @@ class _Look:
     def _notes(self, ordinal: int, state: PodState, in_work: bool, is_protected: bool, pending: str) -> list[str]:
         notes: list[str] = []
         upgrade = self.upgrade
-        if ordinal >= self.replicas:
+        if ordinal not in self.wanted:
             notes.append("scaled in")
         if upgrade is not None:
             own = [b for b in upgrade.batches if ordinal in b.members]
@@ -231,7 +228,7 @@ class _Look:
         if is_protected:
             notes.append("protected")
         approved = frozenset(upgrade.approved) if upgrade is not None else frozenset()
-        if pending and not approved & {"*", f"{name_of(self.scale_set)}-{ordinal}"}:
+        if pending and not approved & {"*", self._name(ordinal)}:
             notes.append(f"awaits approval for {pending}")
         return notes
 

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from scalesets.cli import whose, words
 from scalesets.cli.errors import CommandError
 from scalesets.cli.program import hint
+from scalesets.cli.turns import Turn
 from scalesets.engine import batches, checks, rolling, scopes, start
 from scalesets.engine import census as counting
 from scalesets.engine import extensions as engine_extensions
@@ -50,8 +52,12 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class PlanView:
-    """An upgrade that is running (``upgrade`` names it) or could be: its batches to come."""
+    """An upgrade that is running (``upgrade`` names it) or could be: its batches to come.
 
+    ``order`` says what else decides when and in what order: for machines their turn, or their update domains.
+    """
+
+    reference: str
     name: str
     namespace: str
     upgrade: str
@@ -68,6 +74,12 @@ class PlanView:
     pause: timedelta
     rolls_back: bool
     blocked: str
+    order: str = ""
+
+    @property
+    def noun(self) -> str:
+        """What one of its instances is called."""
+        return "instance" if self.reference == self.name else "machine"
 
 
 def running(view: SetView, now: datetime) -> PlanView | None:
@@ -91,13 +103,16 @@ def hypothetical(
     upgrade = Upgrade("", "", now, kind, started_by, instances=tuple(instances), extensions=tuple(extensions))
     status = scopes.begin(view, upgrade, counting.take(view, now), now)
     if status.code.final:
-        mend = hint("explain", view.name)
+        group = view.availability_set
+        mend = hint("plan", str(whose.Named(whose.AVAILABILITY_SET, group))) if group else hint("explain", _on(view))
         raise CommandError(f"nothing to plan: {status.error} ({status.error_code})", mend=mend)
     made = _plan(view, upgrade, status, now)
     if started_by is StartedBy.USER or made.blocked:
         return made
     if not made.instances:
         return replace(made, blocked=_extensions_held(view, now)) if kind is UpgradeType.EXTENSION else made
+    if view.held_back:
+        return replace(made, blocked=f"it waits for its turn: {view.held_back}")
     return replace(made, blocked=_not_by_itself(view, kind, now))
 
 
@@ -108,6 +123,8 @@ def next_type(view: SetView, now: datetime) -> UpgradeType:
     def has_work(kind: UpgradeType) -> bool:
         return bool(scopes.begin(view, Upgrade("", "", now, kind, StartedBy.PLATFORM), census, now).scope)
 
+    if view.names:
+        return UpgradeType.EXTENSION  # machines get no others
     if view.mode is UpgradeMode.ROLLING and has_work(UpgradeType.MODEL):
         return UpgradeType.MODEL
     os_comes = view.os_policy.enabled and has_work(UpgradeType.OS_IMAGE)
@@ -163,7 +180,7 @@ def _choose(view: SetView, upgrade: Upgrade, pending: Ordinals, census: Census) 
     return batches.plan(
         view,
         [o for o in pending if o < view.replicas],
-        limit=batches.size(policy, upgrade.type, view.replicas),
+        limit=batches.limit(view, policy, upgrade.type),
         cross_zone=policy.cross_zone,
         unhealthy_first=census.unhealthy if sick_first else NONE,
     )
@@ -172,13 +189,14 @@ def _choose(view: SetView, upgrade: Upgrade, pending: Ordinals, census: Census) 
 def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> PlanView:
     census = counting.take(view, now)
     policy = rolling.policy_for(view, upgrade.type)
-    limit = batches.size(policy, upgrade.type, view.replicas)
+    limit = batches.limit(view, policy, upgrade.type)
     visits = _visits(view, upgrade, status, census)
     coming = [(choice, name, members) for choice, parts in visits for name, members in parts]
     pending = frozenset[int]().union(*(members for _, _, members in coming))
     in_place = upgrade.type is UpgradeType.EXTENSION
     known = [census.releases[o].image_version for o in sorted(pending) if o in census.releases and not in_place]
     return PlanView(
+        reference=_on(view),
         name=view.name,
         namespace=view.namespace,
         upgrade=upgrade.name,
@@ -186,9 +204,9 @@ def _plan(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime)
         started_by=upgrade.started_by.value,
         from_versions=tuple(dict.fromkeys(known)),
         target=_target(upgrade, status),
-        replicas=view.replicas,
+        replicas=len(view.names) or view.replicas,
         instances=len(pending),
-        batch_limit=limit,
+        batch_limit=max((len(members) for _, _, members in coming), default=limit) if view.is_group else limit,
         batches=tuple(
             PlannedBatch(
                 number=len(status.batches) + index,
@@ -227,7 +245,7 @@ def _extensions_held(view: SetView, now: datetime) -> str:
         if found != engine_extensions.ENABLED:
             held.append(f"automatic upgrade of {target.name} is {found} ({target.to} is there)")
     if held:
-        return f"{'; '.join(held)}; {hint('start', view.name, '--extension', 'NAME')} begins one by hand"
+        return f"{'; '.join(held)}; {hint('start', _on(view), '--extension', 'NAME')} begins one by hand"
     return start.choose(view, counting.take(view, now), now).message
 
 
@@ -256,10 +274,41 @@ def _why(view: SetView, ordinal: int) -> str:
 def _blocked(view: SetView, upgrade: Upgrade, census: Census, policy: RollingPolicy, pending: Ordinals) -> str:
     """Why its next batch would not begin now, in words."""
     if not upgrade.instances:
+        batch = upgrade.status.running_batch if upgrade.status is not None else None
+        at_work = frozenset(batch.members) if batch is not None else NONE  # they may be down: their batch judges them
         ignored = pending if upgrade.type is UpgradeType.MODEL else NONE
-        stop = checks.whole_set(census, policy, code=checks.BEFORE, ignored=ignored)
+        stop = checks.whole_set(census, policy, code=checks.BEFORE, ignored=ignored | at_work)
         if stop is not None:
             return stop.message
+    if upgrade.started_by is StartedBy.USER and view.held_back:
+        return f"it waits for its turn: {view.held_back}"
     if scopes.is_deferred(view, upgrade) and not scopes.approved(view, upgrade, pending):
         return f"it waits for approval: {hint('approve', view.name, '--all')}"
     return ""
+
+
+def in_order(made: PlanView, view: SetView, turn: Turn | None) -> PlanView:
+    """With what else decides the order, in words."""
+    return replace(made, order=_turn(turn) if turn is not None else _domains(view) if view.is_group else "")
+
+
+def _turn(turn: Turn) -> str:
+    whose_machines = f"subscription {turn.subscription}" if turn.subscription else "the cluster's subscription"
+    where = f" in {turn.location}" if turn.location else ""
+    only = "" if turn.whole else " (only those of this namespace, for you may not read the others)"
+    share = (
+        f"of the {turn.machines} machines by themselves of {whose_machines}{where}{only} at most {turn.limit} at once"
+    )
+    if turn.words:  # which say who is at work
+        return f"Machines take turns: {share}, one zone at a time"
+    busy = f"at work now: {words.listing(turn.busy)}" if turn.busy else "none is at work now"
+    return f"Machines take turns: {share}, one zone at a time; {busy}"
+
+
+def _domains(view: SetView) -> str:
+    some = words.count(view.update_domains, "update domain")
+    return f"One update domain at a time (it has {some}), and never all machines at once"
+
+
+def _on(view: SetView) -> str:
+    return whose.of_view(view)

@@ -1,10 +1,12 @@
-"""A scale set at a glance: how it is, what is being done to it, and what that waits for (``status``).
+"""A scale set, machine or availability set at a glance: how it is, what is being done to it, and what that waits for
+(``status``).
 
 Progress in the running batch is counted from the pods as they are now: the upgrade's status is written once a batch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,6 +25,7 @@ HOLDS = {
     upgrades.WAITING_FOR_APPROVAL: "approval",
     "TemplateRefused": "a template that the API server takes",
     "ZoneClosed": "its zone",
+    "WaitingForTurn": "its turn",
 }
 """What an upgrade between two batches waits for, by its reason; its message says until when, or why."""
 
@@ -100,8 +103,12 @@ class WaitView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """All that ``status`` shows."""
+    """All that ``status`` shows. ``kind`` is ScaleSet, VirtualMachine or AvailabilitySet; of the last two ``machines``
+    names the instances by their places.
+    """
 
+    kind: str
+    reference: str
     name: str
     namespace: str
     image: str
@@ -122,8 +129,20 @@ class StatusView:
     last: LastUpgradeView | None
     extensions: tuple[InstalledView, ...]
     cells: tuple[CellView, ...]
+    machines: Mapping[int, str]
+    availability_set: str
+    update_domain: int
     now: datetime
     lost: str
+
+    @property
+    def noun(self) -> str:
+        """What one of its instances is called."""
+        return "machine" if self.machines else "instance"
+
+    def names(self, members: Iterable[int]) -> list[str]:
+        """The names of instances, in order."""
+        return [self.machines.get(o) or f"{self.name}-{o}" for o in sorted(members)]
 
 
 def read(snapshot: Snapshot) -> StatusView:
@@ -133,11 +152,13 @@ def read(snapshot: Snapshot) -> StatusView:
     upgrade = upgrades.read(running) if running is not None else None
     everyone = instances.read(snapshot)
     wanted = goals.of(scale_set, upgrade)
-    replicas = number(scale_set, "spec.replicas", 1)
-    own = [i for i in everyone if i.ordinal < replicas]
+    there = snapshot.ordinals
+    own = [i for i in everyone if i.ordinal in there]
     version = wanted.image_version or text(scale_set, "status.imageVersion")
     model = text(scale_set, "status.currentModel")
     return StatusView(
+        kind=snapshot.whose.owner.kind.kind if snapshot.whose is not None else "ScaleSet",
+        reference=snapshot.reference,
         name=snapshot.name,
         namespace=snapshot.namespace,
         image=image_reference(at(scale_set, "spec.imageReference", {})),
@@ -145,7 +166,7 @@ def read(snapshot: Snapshot) -> StatusView:
         wanted_version=text(scale_set, "spec.imageReference.version", "latest"),
         mode=text(scale_set, "spec.upgradePolicy.mode", "Rolling"),
         location=text(scale_set, "status.location", text(scale_set, "spec.location")),
-        replicas=replicas,
+        replicas=len(there),
         ready=sum(i.healthy for i in own),
         upgraded=sum(i.image_version == version for i in own if version),
         latest_model=sum(i.model == model for i in own if model),
@@ -158,6 +179,9 @@ def read(snapshot: Snapshot) -> StatusView:
         last=_last(scale_set),
         extensions=tuple(_installed(e) for e in at(scale_set, "status.extensions", [])),
         cells=cells(own),
+        machines=snapshot.names,
+        availability_set=text(scale_set, "spec.availabilitySet"),
+        update_domain=number(scale_set, "status.updateDomain"),
         now=snapshot.now,
         lost=snapshot.lost,
     )
@@ -222,7 +246,7 @@ def _waiting_for(snapshot: Snapshot, upgrade: UpgradeView | None, everyone: tupl
     if upgrade.waiting_for and (not busy or upgrade.waiting_reason):
         what = HOLDS.get(upgrade.waiting_reason)
         approval = upgrade.waiting_reason == upgrades.WAITING_FOR_APPROVAL
-        how = hint("approve", snapshot.name, "--all") if approval else upgrade.waiting_for
+        how = hint("approve", snapshot.reference, "--all") if approval else upgrade.waiting_for
         lines.append(WaitView(f"{what}: {how}" if what else how))
     if upgrade.cancelling:
         stop = (

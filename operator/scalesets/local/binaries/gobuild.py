@@ -53,7 +53,7 @@ def _build(
         pinned = resources.files("scalesets.local") / "gomodules" / module
         for name in ("go.mod", "go.sum"):
             (source / name).write_bytes((pinned / name).read_bytes())
-        run = _Go(go, source)
+        run = Go(go, source)
         with progress.step(f"fetching the Go modules of {module}") as step:
             listed = run(step, "list", "-deps", "-f", "{{.ImportPath}}", *packages.values(), counts="go: downloading")
         names = " ".join(packages)
@@ -73,7 +73,7 @@ def _stamps() -> list[str]:
     return [f"-X {_VERSION}.{name}={value}" for name, value in values.items()]
 
 
-class _Go:
+class Go:
     """Runs one `go` in one directory, and turns its failures into words."""
 
     def __init__(self, go: Path, directory: Path) -> None:

@@ -93,6 +93,21 @@ class Connection:
                 return status
             await asyncio.sleep(_RETRY_SECONDS)
 
+    async def find(self, path: str) -> JsonObject | None:
+        """Read one object, until the API server answers; None when there is none, or the namespace is gone."""
+        while True:
+            try:
+                async with self._writes.get(URL(self._base + path, encoded=True)) as response:
+                    content = await response.read()
+                    if response.status == 200:
+                        found: JsonObject = orjson.loads(content)
+                        return found
+                    if response.status < 429:
+                        return None
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                _LOG.info("GET %s: %r; trying again", path, error)
+            await asyncio.sleep(_RETRY_SECONDS)
+
     async def follow(
         self,
         path: str,

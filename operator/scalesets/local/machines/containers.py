@@ -8,10 +8,12 @@ from enum import Enum, auto
 from typing import Any
 
 from scalesets.local.machines.faults import Mode
+from scalesets.local.machines.references import Reference, of_variables, of_volumes
 
 JsonObject = dict[str, Any]
 
 CREATING = "ContainerCreating"
+CONFIG_ERROR = "CreateContainerConfigError"
 _DEFAULT_PERIOD = 10.0
 _FALSE_READY_WITHOUT_PROBES = 1.0
 _MAIN = "os"
@@ -65,8 +67,17 @@ class Container:
     """How long its start-up probe may fail; None without one."""
     false_ready_seconds: float
     initial_delay: float
+    variables: tuple[Reference, ...] = ()
+    """What its variables come from."""
+    volumes: tuple[Reference, ...] = ()
+    """What is mounted before the first container of the pod starts."""
+    asking: bool = False
+    """Its machine looks whether they are there; nothing happens to it until `told`."""
+    may_start: bool = False
+    """They were, just now."""
     state: State = State.WAITING
     reason: str = CREATING
+    message: str = ""
     container_id: str = ""
     started_at: float = 0.0
     probed_at: float | None = None
@@ -103,6 +114,8 @@ class Container:
     @property
     def next_due(self) -> float | None:
         """When something happens to it next; None: nothing does by itself."""
+        if self.asking:
+            return None
         times = [self.due] if self.step is not None else []
         if (replaced := self.replace_due) is not None:
             times.append(replaced)
@@ -123,14 +136,17 @@ class Container:
 
 def containers_of(spec: JsonObject) -> Iterator[Container]:
     """Return a pod's containers in the order of their start."""
+    volumes = tuple(of_volumes(spec))
     for body in spec.get("initContainers") or ():
-        yield _container(body, Kind.SIDECAR if body.get("restartPolicy") == "Always" else Kind.INIT, main=False)
+        kind = Kind.SIDECAR if body.get("restartPolicy") == "Always" else Kind.INIT
+        yield _container(body, kind, main=False, volumes=volumes)
     named = any(body["name"] == _MAIN for body in spec["containers"])
     for index, body in enumerate(spec["containers"]):
-        yield _container(body, Kind.MAIN, main=body["name"] == _MAIN if named else index == 0)
+        main = body["name"] == _MAIN if named else index == 0
+        yield _container(body, Kind.MAIN, main=main, volumes=volumes)
 
 
-def _container(body: JsonObject, kind: Kind, *, main: bool) -> Container:
+def _container(body: JsonObject, kind: Kind, *, main: bool, volumes: tuple[Reference, ...]) -> Container:
     startup, readiness = body.get("startupProbe"), body.get("readinessProbe")
     probe = startup or readiness
     return Container(
@@ -141,6 +157,8 @@ def _container(body: JsonObject, kind: Kind, *, main: bool) -> Container:
         startup_budget=_budget(startup) if startup else None,
         false_ready_seconds=_period(probe) if probe else _FALSE_READY_WITHOUT_PROBES,
         initial_delay=max((each.get("initialDelaySeconds") or 0 for each in (startup, readiness) if each), default=0),
+        variables=tuple(of_variables(body)),
+        volumes=volumes,
     )
 
 

@@ -10,6 +10,8 @@ What a kubelet does is played as it is seen from outside (docs/rules.md, "Health
   sidecar whose start-up probe has neither succeeded nor used up its budget waits for that; one that is taken back
   before anybody took note of it never was.
 - A container that crashes is started again with a back-off that doubles; a changed image starts at once.
+- A container that needs a Secret or ConfigMap starts when that is there (references.py): its machine is asked at each
+  start (`questions`) and tells (`told`).
 
 Times are seconds since the epoch, passed in by the caller, who also draws the random numbers.
 """
@@ -20,8 +22,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from scalesets.local.machines.containers import Container, Ended, Kind, State, Step, containers_of
+from scalesets.local.machines.containers import CONFIG_ERROR, Container, Ended, Kind, State, Step, containers_of
 from scalesets.local.machines.faults import Mode
+from scalesets.local.machines.references import Reference
 from scalesets.local.machines.statuses import (
     condition,
     container_status,
@@ -43,6 +46,7 @@ class Tempo:
     slow_seconds: float
     crash_backoff_seconds: float = 1.0
     crash_backoff_limit: float = 60.0
+    config_retry_seconds: float = 2.0
 
 
 class Pod:
@@ -62,6 +66,7 @@ class Pod:
         "namespace",
         "node",
         "node_ip",
+        "questions",
         "ready_since",
         "restarts_containers",
         "since",
@@ -96,6 +101,8 @@ class Pod:
         self.restarts_containers: bool = spec.get("restartPolicy", "Always") != "Never"
         self.gates: list[str] = [gate["conditionType"] for gate in spec.get("readinessGates") or ()]
         self.containers = list(containers_of(spec))
+        self.questions: list[Container] = []
+        """Containers that wait for the machine to look for what they need."""
         self.failed = False
         self.gates_open = not self.gates
         self.since = now
@@ -142,6 +149,32 @@ class Pod:
                 else:
                     self._take_step(container, now)
         return changed
+
+    def told(self, container: Container, now: float, *, unmounted: str = "", missing: str = "") -> bool:
+        """Take note of what the machine found; says whether it changes the status.
+
+        `unmounted` and `missing` say what keeps the pod from being set up, and the container from being made.
+        """
+        container.asking = False
+        if self.failed:
+            return False
+        if not (unmounted or missing):
+            container.may_start = True
+            if not container.next_image:
+                container.plan(Step.START, now)
+            return False
+        container.plan(Step.START, now + self.tempo.config_retry_seconds)
+        if unmounted:
+            return False
+        before = (container.state, container.reason, container.message, container.image)
+        if container.next_image:
+            container.image, container.next_image, container.crashes = container.next_image, "", 0
+        if container.state is State.RUNNING:
+            self._end(container, 0, now)
+        self._wait(container, CONFIG_ERROR)
+        container.message = missing
+        container.plan(Step.START, now + self.tempo.config_retry_seconds)
+        return before != (container.state, container.reason, container.message, container.image)
 
     def see_conditions(self, conditions: Iterable[JsonObject]) -> None:
         """Take note of the conditions that others write: readiness gates."""
@@ -218,7 +251,22 @@ class Pod:
                 else:
                     self._run(container, mode, now)
 
+    def _must_ask(self, container: Container) -> bool:
+        """Whether the machine has to look first for what the container needs."""
+        if container.may_start or not (container.variables or self.mounts(container)):
+            container.may_start = False
+            return False
+        container.asking = True
+        self.questions.append(container)
+        return True
+
+    def mounts(self, container: Container) -> tuple[Reference, ...]:
+        """What is mounted for the pod before its first container starts."""
+        return () if any(each.container_id for each in self.containers) else container.volumes
+
     def _start(self, container: Container, now: float) -> None:
+        if self._must_ask(container):
+            return
         container.mode = mode = self.mode_of(self, container)
         if mode is Mode.STOP:
             self._fail(now)
@@ -265,6 +313,8 @@ class Pod:
         self._start_next(now)
 
     def _replace(self, container: Container, now: float) -> None:
+        if self._must_ask(container):
+            return
         container.image, container.next_image = container.next_image, ""
         container.crashes = 0
         container.plan(None)
@@ -368,6 +418,8 @@ class Pod:
             elif container.reason == "CrashLoopBackOff":
                 container.mode = Mode.CRASH
                 container.plan(Step.RESTART, now + self.tempo.crash_backoff_seconds)
+            elif container.reason == CONFIG_ERROR:
+                container.plan(Step.START, now)
             elif container.reason == "ImagePullBackOff":
                 container.mode = Mode.MISSING
             self.set_image(container.name, patched[container.name], now)

@@ -23,6 +23,7 @@ from scalesets.local.machines.containers import Container
 from scalesets.local.machines.faults import Mode, Rule, Steering, Target, mode_of
 from scalesets.local.machines.lifecycle import Pod, Tempo
 from scalesets.local.machines.nodes import patches_sidecars
+from scalesets.local.machines.references import Lookups
 
 JsonObject = dict[str, Any]
 
@@ -65,6 +66,8 @@ class Pods:
         """`nodes` maps the names of our machines to their addresses."""
         self._loop = asyncio.get_running_loop()
         self._connection = connection
+        self._lookups = Lookups(connection.find)
+        self._questions: set[asyncio.Task[None]] = set()
         self._nodes = nodes
         self._random = random.Random(seed)
         self._default_boot = self._boot = boot_seconds
@@ -228,6 +231,10 @@ class Pods:
         ends_at = resident.ends_at
         if ends_at is None and pod.advance(now):
             resident.unwritten = True
+        while pod.questions:
+            task = self._loop.create_task(self._answer(resident, pod.questions.pop()))
+            self._questions.add(task)
+            task.add_done_callback(self._questions.discard)
         if resident.unwritten if ends_at is None else ends_at <= now:
             if not resident.queued:
                 resident.queued = True
@@ -244,6 +251,15 @@ class Pods:
     def _on_time(self, resident: _Resident) -> None:
         resident.timer = None
         self._look(resident, time.time())
+
+    async def _answer(self, resident: _Resident, container: Container) -> None:
+        """Look for what a container needs, and tell its pod."""
+        pod = resident.pod
+        unmounted = await self._lookups.problem(pod.mounts(container), pod.namespace)
+        missing = "" if unmounted else await self._lookups.problem(container.variables, pod.namespace)
+        now = time.time()
+        resident.unwritten |= pod.told(container, now, unmounted=unmounted, missing=missing)
+        self._look(resident, now)
 
     async def _write_for_ever(self) -> None:
         while True:

@@ -7,7 +7,7 @@ import time
 from functools import lru_cache
 from typing import Any
 
-from scalesets.local.machines.containers import CREATING, Container, Ended, State
+from scalesets.local.machines.containers import CONFIG_ERROR, CREATING, Container, Ended, State
 
 JsonObject = dict[str, Any]
 
@@ -33,7 +33,8 @@ def restore(container: Container, status: JsonObject, *, now: float) -> None:
     elif "terminated" in state:
         container.state, container.reason = State.TERMINATED, ""
     else:
-        container.reason = (state.get("waiting") or {}).get("reason") or CREATING
+        waiting = state.get("waiting") or {}
+        container.reason, container.message = waiting.get("reason") or CREATING, waiting.get("message") or ""
 
 
 def container_status(container: Container) -> JsonObject:
@@ -64,6 +65,8 @@ def container_status(container: Container) -> JsonObject:
 def _message(container: Container) -> JsonObject:
     if container.reason == "ImagePullBackOff":
         return {"message": f'Back-off pulling image "{container.image}": ErrImagePull: not found'}
+    if container.reason == CONFIG_ERROR:
+        return {"message": container.message}
     if container.reason == "CrashLoopBackOff":
         return {"message": f"back-off restarting failed container {container.name}"}
     return {}
