@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from scalesets.local.binaries import find_registry
+from scalesets.local.binaries import find_binaries
 from scalesets.local.processes import spawn
 from scalesets.local.progress import Progress
 
@@ -64,7 +64,7 @@ class Registry:
         config, log = self.directory / "config.yml", self.directory / "registry.log"
         config.write_text(json.dumps(self._config()))
         begins = log.stat().st_size if log.exists() else 0
-        program = find_registry(Progress(print))
+        program = find_binaries(Progress(print), ["registry"])["registry"]
         self._process = spawn([str(program), "serve", str(config)], log=log, bound=True)
         deadline = time.monotonic() + START_SECONDS
         while not (listens := re.search(r"listening on 127\.0\.0\.1:(\d+)", log.read_text()[begins:])):

@@ -77,13 +77,18 @@ def up(
 
 
 @app.command()
-def fetch() -> None:
+def fetch(
+    programs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROGRAM]...", help="Others than the control plane's, such as registry."),
+    ] = None,
+) -> None:
     """Download or build the programs that aren't in the cache yet; `up`, `demo` and the tests do so by themselves."""
-    from scalesets.local.binaries import find_binaries
+    from scalesets.local.binaries import PROGRAMS, find_binaries
     from scalesets.local.progress import progress_for
 
     with _local_errors_in_words():
-        found = find_binaries(progress_for(output.stderr()))
+        found = find_binaries(progress_for(output.stderr()), programs or PROGRAMS)
         for program, path in sorted(found.items()):
             output.stdout().print(f"{program}: {path}", highlight=False, soft_wrap=True)
 

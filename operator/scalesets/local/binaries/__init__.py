@@ -10,56 +10,45 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from scalesets.local.binaries.cache import PROGRAMS, Cache, cache_directory
 from scalesets.local.binaries.downloads import download
 from scalesets.local.binaries.gobuild import build
 from scalesets.local.progress import Progress
-from scalesets.local.versions import ETCD, KUBERNETES
+from scalesets.local.versions import ETCD, KUBERNETES, REGISTRY
 
 
-def find_binaries(progress: Progress) -> dict[str, Path]:
+def find_binaries(progress: Progress, programs: Sequence[str] = PROGRAMS) -> dict[str, Path]:
     """Return the path of every program, fetching or building what is missing; LocalError says why it can't."""
     cache = Cache(cache_directory())
-    found = _assets(progress)
-    found |= _cached(cache, found, progress)
-    if len(found) < len(PROGRAMS):
+    found = _assets(programs, progress)
+    found |= _cached(programs, cache, found, progress)
+    if len(found) < len(programs):
         with cache.locked(say=progress.say):
-            found |= _cached(cache, found, progress)  # another process may have filled it meanwhile
+            found |= _cached(programs, cache, found, progress)  # another process may have filled it meanwhile
             for source in (download, build):
-                if missing := [program for program in PROGRAMS if program not in found]:
+                if missing := [program for program in programs if program not in found]:
                     found |= source(missing, cache=cache, progress=progress)
     return found
 
 
-def find_registry(progress: Progress) -> Path:
-    """Return the path of the registry, which is only ever built; LocalError says why it can't be."""
-    cache = Cache(cache_directory())
-    found = cache.find("registry", say=progress.say)
-    if found is None:
-        with cache.locked(say=progress.say):
-            found = cache.find("registry", say=progress.say)  # another process may have built it meanwhile
-            if found is None:
-                found = build(["registry"], cache=cache, progress=progress)["registry"]
-    return found
-
-
-def _cached(cache: Cache, found: dict[str, Path], progress: Progress) -> dict[str, Path]:
-    missing = [program for program in PROGRAMS if program not in found]
+def _cached(programs: Sequence[str], cache: Cache, found: dict[str, Path], progress: Progress) -> dict[str, Path]:
+    missing = [program for program in programs if program not in found]
     return {program: path for program in missing if (path := cache.find(program, say=progress.say))}
 
 
-def _assets(progress: Progress) -> dict[str, Path]:
+def _assets(programs: Sequence[str], progress: Progress) -> dict[str, Path]:
     directory = os.environ.get("KUBEBUILDER_ASSETS")
     if not directory:
         return {}
     found = {}
-    for program in PROGRAMS:
+    for program in programs:
         path = Path(directory) / program
         if not path.is_file():
             continue
-        expected = _minor(ETCD if program == "etcd" else KUBERNETES)
+        expected = _minor({"etcd": ETCD, "registry": REGISTRY}.get(program, KUBERNETES))
         if (version := _version(path)) and _minor(version) == expected:
             found[program] = path
         else:

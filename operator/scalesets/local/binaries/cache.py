@@ -54,7 +54,7 @@ class Cache:
 
     def path(self, program: str) -> Path:
         """Say where a program has its place."""
-        others = {"etcd": f"etcd-v{ETCD}", "registry": f"distribution-v{REGISTRY}"}
+        others = {"etcd": f"etcd-v{ETCD}", "registry": f"registry-v{REGISTRY}"}
         version = others.get(program, f"kubernetes-v{KUBERNETES}")
         return self.directory / f"{version}-{system()}-{architecture()}" / program
 

@@ -40,7 +40,7 @@ class _NotServedError(Exception):
 def download(programs: Sequence[str], *, cache: Cache, progress: Progress) -> dict[str, Path]:
     """Return those of the programs that could be downloaded."""
     got: dict[str, Path] = {}
-    kubernetes = [program for program in programs if program != "etcd"]
+    kubernetes = [program for program in programs if program not in ("etcd", "registry")]
     try:
         for program in kubernetes:
             got[program] = _kubernetes(program, cache, progress)
