@@ -84,7 +84,8 @@ def fetch(
     ] = None,
 ) -> None:
     """Download or build the programs that aren't in the cache yet; `up`, `demo` and the tests do so by themselves."""
-    from scalesets.local.binaries import PROGRAMS, find_binaries
+    from scalesets.local.binaries import find_binaries
+    from scalesets.local.binaries.cache import PROGRAMS
     from scalesets.local.progress import progress_for
 
     with _local_errors_in_words():
