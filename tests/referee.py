@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections import Counter, deque
 from datetime import datetime
 
-from refereeing import objects
-from refereeing.book import Book, ScaleSet, Upgrade, Violation
+from refereeing import fleets, objects
+from refereeing.book import Book, Instance, ScaleSet, Upgrade, Violation
+from refereeing.fleets import Fleets
 from refereeing.instances import Instances
 from refereeing.machines import Machines
 from refereeing.objects import Json, Key
@@ -49,6 +50,7 @@ class Referee:
         self._instances = Instances(self._book)
         self._upgrades = Upgrades(self._book, catalog_namespace=catalog_namespace)
         self._machines = Machines(self._book)
+        self._fleets = Fleets(self._book)
         self._changes: deque[tuple[datetime, str]] = deque(maxlen=timeline_length)
 
     @property
@@ -66,7 +68,7 @@ class Referee:
         meta = obj["metadata"]
         key = (meta.get("namespace", ""), meta["name"])
         first_look = event_type == LISTED
-        if not first_look and not (kind == "Event" and _reporter(obj) != OPERATOR):
+        if kind != "Namespace" and not first_look and not (kind == "Event" and _reporter(obj) != OPERATOR):
             self._changes.append((at, f"{kind} {key[1]} {event_type}"))
         match kind:
             case "ScaleSet":
@@ -76,15 +78,39 @@ class Referee:
                 self._machines.see_upgrade(event_type, key, obj, at)
             case "VirtualMachine":
                 self._machines.see_machine(event_type, key, obj)
+                self._see_machine(event_type, key, obj, at)
+            case "AvailabilitySet":
+                self._see_group(event_type, key, obj, at)
+            case "Namespace":
+                self._machines.see_namespace(key[1], obj)
             case "Pod":
                 if found := self._instances.see_pod(event_type, key, obj, at):
-                    self._upgrades.see_instance(*found, at)
+                    self._see_instance(*found, at)
             case "PersistentVolumeClaim":
                 self._instances.see_claim(event_type, key, obj, at)
             case "GalleryImage":
                 self._upgrades.see_image(event_type, key, obj, at, told=not first_look)
             case "Extension":
                 self._upgrades.see_extension(event_type, key, obj, at, told=not first_look)
+
+    def _see_machine(self, event: str, key: Key, obj: Json, at: datetime) -> None:
+        owner = (key[0], f"{objects.MACHINE}{key[1]}")
+        self._fleets.see_machine(event, key, obj)
+        self._see_set(event, owner, fleets.machine_as_set(obj), at)
+        machine = self._book.sets.get(owner)
+        for instance in machine.instances.values() if machine is not None and machine.going else ():
+            instance.scaled_in = True  # its availability set loses it
+
+    def _see_group(self, event: str, key: Key, obj: Json, at: datetime) -> None:
+        owner = (key[0], f"{objects.GROUP}{key[1]}")
+        self._see_set(event, owner, fleets.group_as_set(obj, self._fleets.in_group(key)), at)
+        if event != "DELETED":
+            self._fleets.link(self._book.sets[owner])
+
+    def _see_instance(self, state: ScaleSet, instance: Instance, at: datetime) -> None:
+        self._upgrades.see_instance(state, instance.ordinal, instance, at)
+        if state.is_machine and (of := self._fleets.of_machine(state)) is not None:
+            self._upgrades.see_instance(*of, instance, at)
 
     def _see_set(self, event: str, key: Key, obj: Json, at: datetime) -> None:
         book = self._book
@@ -109,7 +135,7 @@ class Referee:
             book.tell(at, f"set {key[1]}: {'; '.join(changed)}")
         state.past.add(at, obj)
         self._upgrades.see_set(state)
-        for ordinal in [o for o in state.instances if o >= objects.replicas(obj)]:
+        for ordinal in [o for o in state.instances if o >= objects.replicas(obj) and not state.is_group]:
             state.instances[ordinal].scaled_in = True
             if not state.instances[ordinal].uid:
                 del state.instances[ordinal]
@@ -119,6 +145,13 @@ class Referee:
     def excuse(self, kind: str, namespace: str, name: str) -> None:
         """The test itself breaks this claim, or restarts containers of this pod: that is not the operator's fault."""
         self._book.excused.add((kind, namespace, name))
+
+    def gives_place(self, namespace: str, group: str, place: int) -> None:
+        """A machine left its availability set: who comes in its place is another one."""
+        if (state := self._book.sets.get((namespace, group))) is not None:
+            state.instances.pop(place, None)
+        for upgrade in self._book.upgrades_of((namespace, group)):
+            upgrade.at_work.pop(place, None)
 
     def namespace_goes(self, namespace: str) -> None:
         """The namespace is being deleted: everything in it ends, in any order."""

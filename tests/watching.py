@@ -12,7 +12,7 @@ import asyncio
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,15 +34,21 @@ _POLL = 0.02
 
 
 class Watching:
-    """Live watches of one namespace (and of the catalogue), and the referee that they feed."""
+    """Live watches of one namespace (and of the catalogue), and the referee that they feed. ``beside`` names namespaces
+    that the referee sees too: those of the same subscription share a budget.
+    """
 
-    def __init__(self, api: Api, namespace: str, *, catalog_namespace: str = CATALOG_NAMESPACE) -> None:
+    def __init__(
+        self, api: Api, namespace: str, *, beside: Sequence[str] = (), catalog_namespace: str = CATALOG_NAMESPACE
+    ) -> None:
         self.api = api
         self.namespace = namespace
+        self.beside = tuple(beside)
         self.referee = Referee(catalog_namespace=catalog_namespace)
         self.objects: dict[tuple[str, str], Body] = {}  # kind and name, in the namespace
         self.late = 0
-        self._streams = [(kind, namespace) for kind in WATCHED]
+        self._streams = [(kind, where) for where in (namespace, *beside) for kind in WATCHED]
+        self._streams += [("Namespace", "")] if beside else []
         self._streams += [(kind, catalog_namespace) for kind in CATALOGUE if catalog_namespace != namespace]
         self._known: dict[tuple[str, str], dict[str, Body]] = {stream: {} for stream in self._streams}
         self._heap: list[tuple[int, bool, int, float, datetime, str, str, Body]] = []
@@ -73,6 +79,10 @@ class Watching:
     def all(self, kind: str) -> list[Body]:
         """All objects of a kind, by name."""
         return [obj for (each, _), obj in sorted(self.objects.items()) if each == kind]
+
+    def all_in(self, kind: str, namespace: str) -> list[Body]:
+        """All objects of a kind in one of the namespaces, by name."""
+        return [obj for _, obj in sorted(self._known[kind, namespace].items())]
 
     async def until(self, holds: Callable[[], Any], *, within: float = 30.0, what: str = "") -> Any:
         """Wait until something holds, looking again after every event; returns what it returned."""
@@ -170,6 +180,8 @@ class Watching:
             self._known[stream].pop(name, None)
         else:
             self._known[stream][name] = obj
+        if kind == "Namespace" and name not in (self.namespace, *self.beside):
+            return
         if namespace == self.namespace:
             if event_type == "DELETED":
                 self.objects.pop(key, None)

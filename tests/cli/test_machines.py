@@ -328,6 +328,6 @@ def test_turns_are_counted_as_the_operator_counts_them() -> None:
 
     assert (turn.subscription, turn.location, turn.machines, turn.limit) == ("prod", "here", 2, 1)
     assert turn.busy == ("b/two",)
-    assert "b/two is at work now" in turn.words
+    assert "others are at work" in turn.words
     assert turns.of(mine[0], everybody, [at_work("c/other")], subscriptions, whole=True).words == ""
     assert turns.of(mine[1], everybody, [at_work("b/two")], subscriptions, whole=True).words == "", "its own batch"

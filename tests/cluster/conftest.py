@@ -21,6 +21,7 @@ RBAC = "rbac.authorization.k8s.io"
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "beside: the scenario has a second namespace, scene.beside[0]")
     config.addinivalue_line("markers", "unfinished: the scenario ends with an upgrade at work")
 
 
@@ -60,10 +61,14 @@ async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp
     """A namespace of the test's own; in the end every upgrade must have ended and no invariant be broken."""
     namespace = _namespace(request)
     unfinished = request.node.get_closest_marker("unfinished") is not None
+    beside = [f"{namespace}-b"] if request.node.get_closest_marker("beside") is not None else []
     async with Api(control_plane.kubeconfig) as api:
-        await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        for name in (namespace, *beside):
+            await api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
         try:
-            async with watching(control_plane.kubeconfig, namespace, unfinished=unfinished, kind=Scene) as scene:
+            async with watching(
+                control_plane.kubeconfig, namespace, unfinished=unfinished, kind=Scene, beside=beside
+            ) as scene:
                 scene.control_plane = control_plane
                 yield scene
         finally:
@@ -71,8 +76,9 @@ async def scene(control_plane: ControlPlane, request: pytest.FixtureRequest, tmp
                 steering.heal(blocking)
                 steering.set_boot_seconds(blocking, *control_plane.settings.boot_seconds)
                 steering.set_patch_seconds(blocking, *control_plane.settings.patch_seconds)
-            with suppress(Refused):  # the scenario may have deleted it
-                await api.delete("Namespace", "", namespace)
+            for name in (namespace, *beside):
+                with suppress(Refused):  # the scenario may have deleted it
+                    await api.delete("Namespace", "", name)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from builders import PATIENT, a_claim_template, a_followed_extension, a_machine, a_set, an_image, follows
+from builders import PATIENT, a_claim_template, a_followed_extension, a_machine, a_set, an_image, follows, uses
 from operators import Operator
 from scene import Scene, code, condition, error_code, installed, is_ready
 
@@ -99,6 +99,27 @@ async def test_a_failing_extension_is_put_back(operator: Operator, scene: Scene)
     assert installed(pod(scene, "db")) == {"monitor": "1.0.0"}
     assert scene.uids("Pod")["db"] == uid
     await until_ready(scene, "db")
+
+
+@pytest.mark.requirement("E1", "E10", "E11")
+async def test_opting_in_and_out_of_an_extension_shows_and_restarts_nothing(operator: Operator, scene: Scene) -> None:
+    await scene.create(an_image("ubuntu", "1.0.0"), a_followed_extension("monitor", "1.0.0"))
+    await scene.create(a_machine("db", extensions=[uses("monitor")]))
+    await until_ready(scene, "db")
+    uids = scene.uids("Pod")
+
+    def shown() -> list[tuple[str, str, str]]:
+        known = (scene.find("VirtualMachine", "db") or {}).get("status", {}).get("extensions", ())
+        return [(e["name"], e["version"], e["automaticUpgrade"]) for e in known]
+
+    await scene.until(lambda: shown() == [("monitor", "1.0.0", "Disabled")], what="the status")
+    await scene.publish_extension("monitor", "1.2.0")
+    await scene.until_extension_published("monitor", "1.2.0")
+    assert not upgrades(scene)
+    await scene.change("VirtualMachine", "db", extensions=[follows("monitor")])
+    await until_ended(scene, 1)
+    await scene.until(lambda: shown() == [("monitor", "1.2.0", "Enabled")], what="the status")
+    assert scene.uids("Pod") == uids
 
 
 async def test_a_set_and_a_machine_may_have_one_name(operator: Operator, scene: Scene) -> None:

@@ -11,14 +11,13 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from engine.world import Gallery, Pod, World
+from engine.pods import Pod
+from engine.state import Gallery
+from engine.world import World
 from referee import Referee
 from refereeing.objects import render
 from scalesets.engine.view import Batch, Release, Upgrade, UpgradeStatus
 
-NAMESPACE = "team-a"
-SET = "web"
-REGION = "here"
 PREFIX = "scalesets.dev/"
 
 Json = dict[str, Any]
@@ -63,7 +62,10 @@ class Refereed:
         known = self._known.get((kind, name))
         if known is not None and known[1] == state:
             return
-        obj = {"metadata": {"namespace": NAMESPACE, "name": name, "uid": uid}, **_drawn(kind, source, self.world)}
+        obj = {
+            "metadata": {"namespace": self.world.namespace, "name": name, "uid": uid},
+            **_drawn(kind, source, self.world),
+        }
         obj["metadata"] |= obj.pop("meta", {})
         self._known[kind, name] = (uid, state, obj)
         self.referee.see(kind, "ADDED" if known is None else "MODIFIED", obj, self.world.now)
@@ -73,7 +75,7 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
     """Everything that is stored: kind, name, UID, what makes a change, and what it is drawn from."""
     spec = (
         world.replicas,
-        world.mode,
+        world.shown_mode,
         world.policy,
         world.os_policy,
         (world.model.image, world.model.version, world.model.extensions),
@@ -84,7 +86,7 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
         frozenset(world.protected),
         world.deleting,
     )
-    yield "ScaleSet", SET, world.uid, (spec, id(world.status)), world
+    yield "ScaleSet", world.name, world.uid, (spec, id(world.status)), world
     for name, gallery in world.images.items():
         if gallery.exists:
             yield "GalleryImage", name, name, (tuple(gallery.published), gallery.seen), gallery
@@ -92,12 +94,12 @@ def _all(world: World) -> Iterator[tuple[str, str, str, object, object]]:
         yield "Extension", key.replace("/", "-"), key, (tuple(gallery.published), gallery.seen), (key, gallery)
     for ordinal, claim in world.claims.items():
         going = ordinal in world.claims_deleting
-        yield "PersistentVolumeClaim", f"data-{SET}-{ordinal}", claim, going, (ordinal, going)
+        yield "PersistentVolumeClaim", f"data-{world.name}-{ordinal}", claim, going, (ordinal, going)
     for ordinal, pod in world.pods.items():
         ready = pod.is_ready(world.now)
         containers = [(name, c.shown(world.now).id) for name, c in pod.containers.items()]
         state = (pod.release, ready, pod.deleting_since, pod.lost, pod.pending, pod.protected, containers)
-        yield "Pod", f"{SET}-{ordinal}", pod.uid, state, (ordinal, pod)
+        yield "Pod", f"{world.name}-{ordinal}", pod.uid, state, (ordinal, pod)
     for upgrade in world.upgrades.values():
         yield "RollingUpgrade", upgrade.name, upgrade.uid, upgrade, upgrade
 
@@ -111,10 +113,10 @@ def _drawn(kind: str, source: Any, world: World) -> Json:
         case "Extension":
             return _extension(*source)
         case "PersistentVolumeClaim":
-            return _claim(*source)
+            return _claim(*source, world)
         case "Pod":
             return _pod(*source, world)
-    return _upgrade(source)
+    return an_upgrade(source, scaleSet=world.name)
 
 
 def _set(world: World) -> Json:
@@ -143,12 +145,13 @@ def _set(world: World) -> Json:
     if not world.replicas_owned:
         meta["managedFields"] = [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}]
     return {
+        "kind": world.kind,
         "meta": meta,
         "spec": {
             "replicas": world.replicas,
             "zones": list(world.zones),
             "updateDomains": world.update_domains,
-            "location": REGION,
+            "location": world.location,
             "imageReference": {"galleryImage": world.model.image, "version": world.model.version},
             "extensions": [
                 {
@@ -160,7 +163,7 @@ def _set(world: World) -> Json:
                 for e in world.model.extensions
             ],
             "upgradePolicy": {
-                "mode": world.mode.value,
+                "mode": world.shown_mode.value,
                 "rollingUpgradePolicy": rolling,
                 "automaticOSUpgradePolicy": automatic,
             },
@@ -203,15 +206,15 @@ def _extension(key: str, gallery: Gallery) -> Json:
     return {**drawn, "spec": {"publisher": publisher, "type": type_, "versions": drawn["spec"]["versions"]}}
 
 
-def _claim(ordinal: int, going: bool) -> Json:
-    meta: Json = {"labels": {f"{PREFIX}scaleset": SET, f"{PREFIX}instance-id": str(ordinal)}}
+def _claim(ordinal: int, going: bool, world: World) -> Json:
+    meta: Json = {"labels": {f"{PREFIX}scaleset": world.name, f"{PREFIX}instance-id": str(ordinal)}}
     return {"meta": meta | ({"deletionTimestamp": "now"} if going else {})}
 
 
 def _pod(ordinal: int, pod: Pod, world: World) -> Json:
     zones = world.zones
     labels = {
-        f"{PREFIX}scaleset": SET,
+        f"{PREFIX}scaleset": world.name,
         f"{PREFIX}image-version": pod.release.image_version,
         f"{PREFIX}model": pod.release.model,
     }
@@ -227,7 +230,7 @@ def _pod(ordinal: int, pod: Pod, world: World) -> Json:
     ready = pod.is_ready(world.now)
     return {
         "meta": meta,
-        "spec": {"volumes": [{"persistentVolumeClaim": {"claimName": f"data-{SET}-{ordinal}"}}]},
+        "spec": {"volumes": [{"persistentVolumeClaim": {"claimName": f"data-{world.name}-{ordinal}"}}]},
         "status": {
             "phase": "Failed" if pod.lost else "Running",
             "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
@@ -240,8 +243,9 @@ def _pod(ordinal: int, pod: Pod, world: World) -> Json:
     }
 
 
-def _upgrade(upgrade: Upgrade) -> Json:
-    spec = {"scaleSet": SET, "type": upgrade.type.value, "startedBy": upgrade.started_by.value}
+def an_upgrade(upgrade: Upgrade, **of: str) -> Json:
+    """A RollingUpgrade, of what ``of`` names."""
+    spec = {**of, "type": upgrade.type.value, "startedBy": upgrade.started_by.value}
     return {"spec": spec, "status": _status(upgrade.status) if upgrade.status is not None else {}}
 
 
@@ -260,7 +264,9 @@ def _status(status: UpgradeStatus) -> Json:
             "inProgressInstanceCount": progress.in_progress,
             "pendingInstanceCount": progress.pending,
         },
-        "targetExtensions": [{"name": t.name, "from": t.former, "to": t.to} for t in status.extensions],
+        "targetExtensions": [
+            {"name": t.name, "from": t.former, "to": t.to, "outcome": t.outcome.value} for t in status.extensions
+        ],
         "waitingFor": status.waiting,
         "error": {"code": status.error_code, "message": status.error},
         "batches": [_batch(b) for b in status.batches],
@@ -278,6 +284,7 @@ def _batch(batch: Batch) -> Json:
         "failed": render(batch.failed),
         "rolledBack": render(batch.rolled_back),
         "outcome": batch.outcome.value,
+        **({"machines": list(batch.machines)} if batch.machines else {}),
     }
 
 

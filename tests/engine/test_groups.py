@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from engine.test_extension_upgrade import BACKUP, MONITOR, batch, status_of
-from engine.world import FIRST_MODEL, MINUTE, Decided, World
-from scalesets.engine.groups import assign, decide_group, record_of_member
+from engine.machines import VirtualMachine
+from engine.test_extension_upgrade import BACKUP, MONITOR, a_set, batch, status_of
+from engine.world import FIRST_MODEL, MINUTE, World
+from scalesets.engine.decide import decide
+from scalesets.engine.decision import CreateInstance, Decision, DeleteInstance, WriteSetStatus, WriteUpgradeStatus
+from scalesets.engine.groups import as_one_set, assign, decide_group, wanted_of_member
 from scalesets.engine.view import Code, Model, ModelExtension, OSUpgradePolicy, Release, SetView, UpgradeStatus
 
 LOGS = ModelExtension("monitor", "acme/logs", "1.0", enable_automatic_upgrade=True)
@@ -25,10 +28,8 @@ class Group(World):
         names = {o: f"db-{o}" for o in self.machines}
         return replace(view, names=names, model=None, models={m.name: m for m in self.machines.values()})
 
-    def look(self) -> Decided:
-        self.live()
-        decision = decide_group(self.view(), self.now)
-        return Decided(self.now, decision, self._stamp(), dict(self.upgrades))
+    def decide(self, view: SetView) -> Decision:
+        return decide_group(view, self.now)
 
     def add(self, place: int, *extensions: ModelExtension) -> None:
         names = "-".join(f"{e.key}:{e.enable_automatic_upgrade}" for e in extensions)
@@ -140,9 +141,9 @@ def test_a_machine_that_is_lost_in_its_batch_comes_back_on_the_target() -> None:
     world = a_group(2)
     world.publish_extension("acme/monitor", "1.2.0").run(until=batch(1))
     known = Release("1.0.0", FIRST_MODEL.name, (("backup", "3.0.0"), ("monitor", "1.0.0")))
-    wanted = record_of_member(world.view(), 0, known)
+    wanted = wanted_of_member(world.view(), 0, known)
     assert wanted == replace(known, extensions=(("backup", "3.0.0"), ("monitor", "1.2.0")))
-    assert record_of_member(world.view(), 1, known) == known
+    assert wanted_of_member(world.view(), 1, known) is None
 
 
 def test_an_empty_set_has_nothing_to_do() -> None:
@@ -158,3 +159,99 @@ def test_places_are_given_in_turn_and_never_change() -> None:
     assert first == {"a": 0, "b": 1, "c": 2}
     assert assign(first, ["a", "c"]) == {"a": 0, "c": 2}
     assert assign({"a": 0, "c": 2}, ["a", "c", "d", "e"]) == {"a": 0, "c": 2, "d": 1, "e": 3}
+
+
+@pytest.mark.requirement("E5c", "E10")
+def test_a_machine_that_its_model_replaces_as_its_batch_begins_has_not_failed() -> None:
+    world = a_group(3, update_domains=3)
+    world.publish_extension("acme/monitor", "1.2.0").run(until=batch(1))
+    other = replace(world.machines[0], name="other", content="other")
+    world.machines[0] = world.models["other"] = other
+    former = world.pods.pop(0).release
+    world._create(0, replace(former, model="other"))
+    world.run()
+    assert status_of(world).progress.failed == 0
+    assert set(on(world).values()) == {"1.2.0"}
+    assert world.pods[0].release.model == "other"
+
+
+@pytest.mark.requirement("E5c")
+def test_a_newcomer_takes_over_nothing_of_who_had_its_place() -> None:
+    world = a_group(4, update_domains=4)
+    world.publish_extension("acme/monitor", "1.2.0").run(until=batch(2))
+    view = world.view()
+    newcomer = replace(view, names={**view.names, 1: "db-new"}, instances={o: view.instances[o] for o in (0, 2, 3)})
+    seen = as_one_set(newcomer)
+    assert sorted(seen.names) == [0, 2, 3], "its place isn't free before the upgrade has let go of it"
+    assert 1 not in seen.status.record
+    decision = decide_group(newcomer, world.now)
+    stored = [w.status for w in decision.writes if isinstance(w, WriteUpgradeStatus)]
+    assert stored and 1 not in stored[-1].scope
+    assert [dict(w.status.machines) for w in decision.writes if isinstance(w, WriteSetStatus)] == [
+        {0: "db-0", 2: "db-2", 3: "db-3"}
+    ]
+    upgrade = view.current_upgrade
+    assert upgrade is not None
+    let_go = replace(newcomer, upgrades=(replace(upgrade, status=stored[-1]),))
+    assert wanted_of_member(view, 1, None) is not None
+    assert wanted_of_member(let_go, 1, None) is None, "the batch at work was another's"
+
+
+@pytest.mark.requirement("E5c")
+def test_a_place_that_only_the_scope_remembers_is_not_given_either() -> None:
+    world = a_group(4, update_domains=4)
+    world.publish_extension("acme/monitor", "1.2.0").run(until=batch(1))
+    view = world.view()
+    killed = replace(view.status, machines=tuple((o, n) for o, n in view.status.machines if o != 2))
+    assert sorted(as_one_set(replace(view, status=killed)).names) == [0, 1, 3]
+
+
+def a_member() -> World:
+    return a_set(MONITOR, world=VirtualMachine, availability_set="dbs")
+
+
+def test_what_the_running_batch_wants_goes_on_record() -> None:
+    world = a_member()
+    known = world.status.record[0]
+    target = replace(known, extensions=(("monitor", "1.2.0"),))
+    decision = decide(replace(world.view(), wanted=target), world.now)
+    assert [w.status.record for w in decision.writes if isinstance(w, WriteSetStatus)] == [{0: target}]
+    lost = replace(world.view(), wanted=target, instances={})
+    assert CreateInstance(0, target) in decide(lost, world.now).actions
+
+
+def test_once_it_is_on_record_nothing_more_is_written() -> None:
+    world = a_member()
+    target = replace(world.status.record[0], extensions=(("monitor", "1.2.0"),))
+    view = replace(world.view(), wanted=target)
+    on_record = replace(view, status=replace(view.status, record={0: target}))
+    assert not decide(on_record, world.now).writes, "its pod may still be as before"
+
+
+@pytest.mark.requirement("E10")
+def test_another_model_waits_for_the_end_of_the_batch() -> None:
+    world = a_member()
+    wanted = world.status.record[0]
+    world.change_model("second")
+    view = world.view()
+    busy = decide(replace(view, wanted=wanted), world.now)
+    assert not [a for a in busy.actions if isinstance(a, DeleteInstance)]
+    assert all(w.status.record == {0: wanted} for w in busy.writes if isinstance(w, WriteSetStatus))
+    world.run()
+    assert world.on("second") == {0}
+
+
+@pytest.mark.requirement("E3", "E5c")
+def test_a_machine_that_is_put_back_is_wanted_as_it_was() -> None:
+    world = a_group(4, update_domains=4)
+    world.bad.add("monitor:1.2.0")
+    world.publish_extension("acme/monitor", "1.2.0")
+    world.run(until=lambda w: any(b.rolled_back for u in w.upgrades.values() if u.status for b in u.status.batches))
+    view = world.view()
+    wanted = wanted_of_member(view, 0, None)
+    assert wanted is not None
+    assert dict(wanted.extensions) == {"monitor": "1.0.0"}
+    upgrade = view.current_upgrade
+    assert upgrade is not None and upgrade.status is not None
+    without = replace(upgrade, status=replace(upgrade.status, scope=upgrade.status.scope - {0}))
+    assert wanted_of_member(replace(view, upgrades=(without,)), 0, None) is None, "who left the scope is another's"

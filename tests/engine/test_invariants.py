@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from engine import reached
 from engine.refereed import Refereed
 from engine.world import FIRST_MODEL, IMAGE, SECOND, World
 from scalesets.engine.view import ModelExtension, OSUpgradePolicy, RollingPolicy, Timing, UpgradeMode, UpgradeType
@@ -369,6 +370,7 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         world = self.world
+        reached.tell(world.upgrades.values())
         for trouble in (world.bad, world.failing, world.protected, world.refused, world.unpatchable):
             trouble.clear()
         world.quota_full, world.missing_secrets, world.fresh_since = False, "", world.now

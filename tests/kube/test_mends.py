@@ -12,7 +12,8 @@ import pytest
 from scalesets.engine.view import TroubleKind
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.settings import Settings
-from scalesets.kube.world import Urgency, Work, World
+from scalesets.kube.work import Urgency, Work
+from scalesets.kube.world import World
 
 LONG = timedelta(minutes=5)
 

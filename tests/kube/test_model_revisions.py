@@ -361,7 +361,7 @@ def test_a_gallery_image_is_known_by_its_name():
                 ]
             },
             "ExtensionOrder",
-            "health, monitor wait for each other",
+            "health after monitor after health",
         ),
     ],
     ids=["no such extension", "no os", "name taken", "unknown before", "circle"],

@@ -15,11 +15,11 @@ from faulty_server import json, serving, status_object
 from scalesets.engine.decision import CreateInstance, DeleteClaims, DeleteInstance, LabelInstance, PatchExtension
 from scalesets.engine.view import Release, TroubleKind
 from scalesets.kube import views
+from scalesets.kube.at_work import models_at_work
 from scalesets.kube.client import Cluster, refusal_of
 from scalesets.kube.context import Context
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.performer import SAID_AFTER, Performer, held_back, refuses_template
-from scalesets.kube.reconciler import models_at_work
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import World
 

@@ -12,9 +12,9 @@ from looking import KEY, OURS, REVISIONS, SET_STATUS, WORK, Looking, edited
 
 from scalesets.engine.decision import Decision, Event, WriteSetStatus
 from scalesets.engine.view import SetView
-from scalesets.kube import models, reconciler
+from scalesets.kube import execution, models, reconciler
 from scalesets.kube.names import FINALIZER
-from scalesets.kube.world import Topic, Work
+from scalesets.kube.work import Topic, Work
 
 UPGRADES = f"{OURS}/rollingupgrades"
 
@@ -50,9 +50,9 @@ async def test_mere_counts_wait_for_their_second_and_then_are_written(
     again = await it.look()
     assert it.asked[f"PATCH {SET_STATUS}"] == written
     assert again.after is not None
-    assert 0 < again.after <= reconciler.COUNTS_EVERY
+    assert 0 < again.after <= execution.COUNTS_EVERY
 
-    monkeypatch.setattr(reconciler, "COUNTS_EVERY", 0.0)
+    monkeypatch.setattr(execution, "COUNTS_EVERY", 0.0)
     assert (await it.look()).at_once
     assert it.scale_set["status"]["readyReplicas"] == 7
 

@@ -21,7 +21,9 @@ from kube_objects import (
     stored,
 )
 
-from scalesets.engine.view import Instance, OSUpgradePolicy, Release, RollingPolicy, Timing, UpgradeMode
+from scalesets.engine.decide import decide
+from scalesets.engine.decision import CreateUpgrade
+from scalesets.engine.view import Instance, OSUpgradePolicy, Release, RollingPolicy, Timing, UpgradeMode, UpgradeType
 from scalesets.kube import catalogues, claims, models, times, views
 from scalesets.kube.settings import Settings
 
@@ -208,6 +210,27 @@ def test_whether_an_extension_supports_automatic_upgrade_is_its_publishers_word(
     extension = described(a_published_extension("health", supportsAutomaticUpgrade=value))
 
     assert catalogues.for_set(extension, "local").supports_automatic_upgrade is supported
+
+
+@pytest.mark.requirement("E14")
+@pytest.mark.parametrize("os_type", ["Linux", "Windows"])
+def test_extensions_of_both_systems_are_upgraded(os_type):
+    scaleset = a_set(extensions=[an_extension("health", enableAutomaticUpgrade=True)])
+    published = a_published_extension("health", "1.0.4", "1.1.0", osType=os_type, supportsAutomaticUpgrade=True)
+    extension = described(published)
+    revision = a_revision(scaleset, extension)
+    model = next(iter(revisions_of(revision))).removeprefix("web-")
+    running = Release("1.0.0", model, (("health", "1.0.4"),))
+    pods = {
+        o: Instance(o, f"uid-{o}", running, NOW, ready=True, ready_since=NOW, started_at=NOW, first_ready=NOW)
+        for o in range(10)
+    }
+    images = [described(an_image("1.0.0", osType=os_type))]
+
+    view = build(scaleset, revisions=[revision], images=images, extensions=[extension], instances=pods)
+
+    made = [w.type for w in decide(view, NOW + timedelta(minutes=5)).writes if isinstance(w, CreateUpgrade)]
+    assert made == [UpgradeType.EXTENSION]
 
 
 def test_without_a_model_the_reason_is_told():

@@ -15,7 +15,8 @@ from scalesets.kube.queue import Again
 from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
 from scalesets.kube.settings import Settings
-from scalesets.kube.world import Topic, Work, World
+from scalesets.kube.work import Topic, Work
+from scalesets.kube.world import World
 
 WORK = Work(Topic.SCALE_SET, objects.NAMESPACE, "web")
 UPGRADE_KEY = (objects.NAMESPACE, "old")

@@ -249,6 +249,28 @@ class ScaleSet:
         return self.past.now
 
     @property
+    def is_group(self) -> bool:
+        """Whether it is an availability set."""
+        return self.key[1].startswith(objects.GROUP)
+
+    @property
+    def is_machine(self) -> bool:
+        """Whether it is a virtual machine."""
+        return self.key[1].startswith(objects.MACHINE)
+
+    def name_of(self, ordinal: int) -> str:
+        """An instance's name: that of its pod."""
+        if self.is_machine:
+            return self.key[1].removeprefix(objects.MACHINE)
+        if self.is_group:
+            return str(self.obj["spec"]["names"].get(ordinal, f"{self.key[1]}/{ordinal}"))
+        return f"{self.key[1]}-{ordinal}"
+
+    def at_once(self, percent: int, replicas: int) -> int:
+        """The most instances that may be taken at once: of an availability set all but one, in one update domain."""
+        return max(1, replicas - 1 if self.is_group else percent * replicas // 100)
+
+    @property
     def going(self) -> bool:
         """Whether it was deleted or is being deleted."""
         return self.deleted or "deletionTimestamp" in self.obj["metadata"]
@@ -276,6 +298,16 @@ class Book:
     def upgrades_of(self, key: Key) -> list[Upgrade]:
         """The upgrades of a set."""
         return [u for u in self.upgrades.values() if (u.namespace, u.set_name) == key]
+
+    def touching(self, state: ScaleSet, ordinal: int) -> list[tuple[Upgrade, int]]:
+        """The upgrades of a set or machine and of the machine's availability set, with what each calls the instance."""
+        found = [(upgrade, ordinal) for upgrade in self.upgrades_of(state.key)]
+        named = state.obj["spec"].get("availabilitySet") if state.is_machine else None
+        group = self.sets.get((state.key[0], f"{objects.GROUP}{named}")) if named else None
+        if group is not None:
+            places = [p for p, name in group.obj["spec"]["names"].items() if objects.MACHINE + name == state.key[1]]
+            found += [(upgrade, place) for upgrade in self.upgrades_of(group.key) for place in places]
+        return found
 
     def tell(self, at: datetime, words: str) -> None:
         """Put a line into the timeline."""

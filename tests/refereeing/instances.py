@@ -18,8 +18,7 @@ class Instances:
     def see_pod(self, event: str, key: Key, obj: Json, at: datetime) -> tuple[ScaleSet, Instance] | None:
         """One event of a pod."""
         meta = obj["metadata"]
-        name = (meta.get("labels") or {}).get(f"{PREFIX}scaleset", "")
-        ordinal = objects.ordinal_of(key[1], name) if name else None
+        name, ordinal = objects.owner_of_pod(key[1], meta.get("labels") or {})
         if ordinal is None or not _is_of(name, meta):
             return None
         owner = (key[0], name)
@@ -40,7 +39,7 @@ class Instances:
 
     def _is_gone(self, state: ScaleSet, instance: Instance, key: Key, at: datetime) -> None:
         was = instance.healthy
-        instance.automatic = instance.automatic or _is_automatic(state, at)
+        instance.automatic = instance.automatic or _is_automatic(state, at, instance)
         instance.uid, instance.ready, instance.going, instance.ended = "", False, False, False
         instance.note_health(at, was=was)
         self._book.tell(at, f"pod {key[1]} is gone")
@@ -73,7 +72,7 @@ class Instances:
         if another:
             instance.automatic = False
         if going and not instance.going:
-            instance.automatic = _is_automatic(state, at)
+            instance.automatic = _is_automatic(state, at, instance)
             book.tell(at, f"pod {key[1]} on {version} is being deleted")
         instance.uid, instance.version, instance.model, instance.going = meta["uid"], version, model, going
         instance.extensions = {k: v for k, v in annotations.items() if k.startswith(EXTENSION)}
@@ -119,9 +118,9 @@ class Instances:
 
     def _explains(self, state: ScaleSet, ordinal: int, name: str, version: str) -> bool:
         """Whether a batch brings the instance to the version, or back to it."""
-        for upgrade in self._book.upgrades_of(state.key):
+        for upgrade, place in self._book.touching(state, ordinal):
             for batch in upgrade.batches.values():
-                origin = batch.origins.get(ordinal)
+                origin = batch.origins.get(place)
                 if origin is None or batch.extension != name:
                     continue
                 former = origin.extensions.get(name, "")
@@ -147,6 +146,8 @@ class Instances:
         if state.deleted:
             return
         zone, domain = objects.cell(state.obj, instance.ordinal)
+        if state.is_machine and state.obj["spec"].get("availabilitySet"):
+            domain = (state.obj.get("status") or {}).get("updateDomain", labels.get(f"{PREFIX}update-domain"))
         expected = {f"{PREFIX}update-domain": str(domain), **({f"{PREFIX}zone": zone} if zone else {})}
         wrong = [f"{k}={labels[k]}" for k, v in expected.items() if k in labels and labels[k] != v]
         if wrong:
@@ -169,7 +170,9 @@ class Instances:
     def _judge_claim_deletion(self, key: Key, obj: Json, at: datetime) -> None:
         book = self._book
         labels = obj["metadata"].get("labels") or {}
-        state = book.sets.get((key[0], labels.get(f"{PREFIX}scaleset", "")))
+        machine = labels.get(f"{PREFIX}virtual-machine", "")
+        owner = objects.MACHINE + machine if machine else labels.get(f"{PREFIX}scaleset", "")
+        state = book.sets.get((key[0], owner))
         ordinal = labels.get(f"{PREFIX}instance-id", "")
         if state is None or not ordinal.isdigit():
             return
@@ -186,14 +189,23 @@ class Instances:
             book.say("I3", at, f"claim {key[1]} is deleted before its pod is gone", key[1])
 
 
-def _is_automatic(state: ScaleSet, at: datetime) -> bool:
-    return any(objects.mode(s) == "Automatic" for s in state.past.within(at, 5))
+def _is_automatic(state: ScaleSet, at: datetime, instance: Instance | None = None) -> bool:
+    """Whether mode Automatic may replace instances now. A machine always has that mode, so one that is taken down must
+    have had a change of its own.
+    """
+    past = state.past.within(at, 5)
+    if state.is_machine and instance is not None:
+        on_model = instance.model == (state.obj.get("status") or {}).get("currentModel", instance.model)
+        return not on_model or len({s["metadata"].get("generation") for s in past}) > 1
+    return any(objects.mode(s) == "Automatic" for s in past)
 
 
 def _is_of(set_name: str, meta: Json) -> bool:
     """Controlled by a set of that name, or by nobody (after --cascade=orphan)."""
     controller = next((o for o in meta.get("ownerReferences") or () if o.get("controller")), None)
-    return controller is None or (controller.get("kind"), controller.get("name")) == ("ScaleSet", set_name)
+    kind = "VirtualMachine" if set_name.startswith(objects.MACHINE) else "ScaleSet"
+    name = set_name.removeprefix(objects.MACHINE)
+    return controller is None or (controller.get("kind"), controller.get("name")) == (kind, name)
 
 
 def _read_status(instance: Instance, status: Json) -> None:

@@ -1,8 +1,8 @@
 """I10: at most 20 % of a subscription's machines at once, one zone at a time; an availability set one update domain at
 a time, never all of it.
 
-Judged from the batches that RollingUpgrades show. What is watched is one namespace, so its machines are taken for the
-whole subscription.
+Judged from the batches that RollingUpgrades show, over all namespaces that are watched: those with the same label
+``scalesets.dev/subscription`` are one subscription, and so are all without it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from refereeing.book import Book
-from refereeing.objects import Json
+from refereeing.objects import PREFIX, Json, location
 
 Key = tuple[str, str]
 
@@ -22,7 +22,12 @@ class Machines:
         self._book = book
         self._machines: dict[Key, Json] = {}
         self._at_work: dict[Key, str] = {}  # machines by themselves: the upgrade
+        self._subscriptions: dict[str, str] = {}  # by namespace
         self._judged: set[tuple[str, int]] = set()  # upgrade's UID and batch
+
+    def see_namespace(self, name: str, obj: Json) -> None:
+        """A namespace came or changed its labels."""
+        self._subscriptions[name] = (obj["metadata"].get("labels") or {}).get(f"{PREFIX}subscription", "")
 
     def see_machine(self, event: str, key: Key, obj: Json) -> None:
         """A VirtualMachine came, changed or went."""
@@ -50,17 +55,27 @@ class Machines:
             if self._at_work.get(machine) == upgrade:
                 del self._at_work[machine]
             return
-        if machine in self._at_work:
+        if machine in self._at_work or machine not in self._machines:  # what it leaves behind when it is deleted
             return
         self._at_work[machine] = upgrade
-        alone = [k for k, m in self._machines.items() if not m["spec"].get("availabilitySet")]
+        alone = [k for k in self._machines if self._is_alike(k, machine)]
+        busy = [k for k in self._at_work if self._is_alike(k, machine)]
         limit = max(1, 20 * len(alone) // 100)
-        names = ", ".join(sorted(name for _, name in self._at_work))
-        if len(self._at_work) > limit:
+        names = ", ".join(sorted("/".join(k) for k in busy))
+        if len(busy) > limit:
             self._book.say("I10", at, f"{names} are at work, more than {limit} of {len(alone)} machines", upgrade)
-        zones = {(self._machines.get(k) or {"spec": {}})["spec"].get("zone", "") for k in self._at_work}
+        zones = {(self._machines.get(k) or {"spec": {}})["spec"].get("zone", "") for k in busy}
         if len(zones) > 1:
             self._book.say("I10", at, f"{names} are at work in several zones: {', '.join(sorted(zones))}", upgrade)
+
+    def _is_alike(self, one: Key, other: Key) -> bool:
+        """Whether two machines take turns: by themselves, of one subscription, in one location (or not known yet)."""
+        specs = [self._machines.get(k) or {"spec": {}} for k in (one, other)]
+        if specs[0]["spec"].get("availabilitySet"):
+            return False
+        mine, theirs = (self._subscriptions.get(namespace, "") for namespace, _ in (one, other))
+        here, there = map(location, specs)
+        return mine == theirs and (here == there or not here or not there)
 
     def _judge_group(self, group: Key, upgrade: str, batch: Json, at: datetime) -> None:
         all_of_it = {

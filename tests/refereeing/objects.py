@@ -15,6 +15,8 @@ LAG = timedelta(seconds=2)
 """How far behind the world the operator's knowledge may be."""
 PREFIX = "scalesets.dev/"
 EXTENSION = "extension.scalesets.dev/"
+MACHINE, GROUP = "virtualmachine/", "availabilityset/"
+"""Stand before the names of machines and availability sets where they and sets are named side by side."""
 PLATFORM_PERCENT = 20
 """OS and extension upgrades never exceed so many percent (O8)."""
 
@@ -63,6 +65,23 @@ def ordinal_of(name: str, set_name: str) -> int | None:
     """The ordinal in an instance's name."""
     stem, _, tail = name.rpartition("-")
     return int(tail) if stem == set_name and tail.isdigit() else None
+
+
+def owner_of_pod(name: str, labels: Json) -> tuple[str, int | None]:
+    """Whose instance a pod is, by its labels, and which: the ordinal is None when the name doesn't fit."""
+    if machine := labels.get(f"{PREFIX}virtual-machine", ""):
+        return MACHINE + machine, 0 if name == machine else None
+    owner = labels.get(f"{PREFIX}scaleset", "")
+    return owner, ordinal_of(name, owner) if owner else None
+
+
+def owner_of_upgrade(spec: Json) -> str:
+    """What a RollingUpgrade upgrades."""
+    if machine := spec.get("virtualMachine"):
+        return f"{MACHINE}{machine}"
+    if group := spec.get("availabilitySet"):
+        return f"{GROUP}{group}"
+    return str(spec.get("scaleSet", ""))
 
 
 def moment(text: str | None) -> datetime | None:
@@ -124,8 +143,15 @@ def roll_back_disabled(obj: Json) -> bool:
 
 def batch_percent(obj: Json, upgrade_type: str) -> int:
     """The most instances in one batch."""
+    if obj.get("kind") == "AvailabilitySet":
+        return most_at_once(obj)
     percent = int(_rolling(obj, upgrade_type).get("maxBatchInstancePercent", 20))
     return percent if upgrade_type == "Model" else min(percent, PLATFORM_PERCENT)
+
+
+def most_at_once(obj: Json) -> int:
+    """The percentage that OS and extension upgrades never exceed; an availability set goes by domains (E5c)."""
+    return 100 if obj.get("kind") == "AvailabilitySet" else PLATFORM_PERCENT
 
 
 def unhealthy_percent(obj: Json, upgrade_type: str) -> int:

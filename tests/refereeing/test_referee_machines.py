@@ -53,3 +53,32 @@ def test_an_availability_set() -> None:
     assert judged(*three, upgrades=[works("availabilitySet/dbs", machines=["a", "c"])]) == []
     assert judged(*three, upgrades=[works("availabilitySet/dbs", machines=["a", "b"])]) == ["I10"]
     assert judged(*three, upgrades=[works("availabilitySet/dbs", machines=["a", "b", "c"])]) == ["I10", "I10"]
+
+
+def test_namespaces_of_one_subscription_count_as_one_and_others_do_not() -> None:
+    def of(second: str) -> list[str]:
+        book = Book(timeline_length=100)
+        found = Machines(book)
+        for namespace, subscription in (("team", "one"), ("other", second)):
+            found.see_namespace(namespace, {"metadata": {"labels": {"scalesets.dev/subscription": subscription}}})
+            found.see_machine("ADDED", (namespace, "a"), a_machine("a"))
+        for namespace in ("team", "other"):
+            obj = {"metadata": {"uid": namespace}, **works("virtualMachine/a")}
+            found.see_upgrade("MODIFIED", (namespace, "a-ext"), obj, NOW)
+        return [v.invariant for v in book.violations]
+
+    assert of("one") == ["I10"]
+    assert of("two") == []
+
+
+def test_what_a_deleted_machine_leaves_behind_is_not_at_work() -> None:
+    book = Book(timeline_length=100)
+    found = Machines(book)
+    for name in "ab":
+        found.see_machine("ADDED", ("team", name), a_machine(name))
+    left, next_one = ({"metadata": {"uid": n}, **works(f"virtualMachine/{n}")} for n in "ab")
+    found.see_upgrade("MODIFIED", ("team", "a-ext"), left, NOW)
+    found.see_machine("DELETED", ("team", "a"), a_machine("a"))
+    found.see_upgrade("MODIFIED", ("team", "a-ext"), left, NOW)
+    found.see_upgrade("MODIFIED", ("team", "b-ext"), next_one, NOW)
+    assert not book.violations

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from refereeing import objects
 from refereeing.book import FINAL, Batch, Book, Instance, Origin, Past, ScaleSet, Touched, Upgrade, read_batch
-from refereeing.objects import EXTENSION, LAG, PLATFORM_PERCENT, Json, Key, render
+from refereeing.objects import EXTENSION, LAG, Json, Key, render
 
 
 class Upgrades:
@@ -45,7 +45,7 @@ class Upgrades:
         upgrade = book.upgrades.get(uid)
         if upgrade is None:
             by = spec.get("startedBy", "User")
-            upgrade = book.upgrades[uid] = Upgrade(*key, spec.get("scaleSet", ""), spec["type"], by)
+            upgrade = book.upgrades[uid] = Upgrade(*key, objects.owner_of_upgrade(spec), spec["type"], by)
             book.tell(at, f"upgrade {key[1]} ({upgrade.type} by {by})")
         if event == "DELETED":
             upgrade.deleted, upgrade.at_work = True, {}
@@ -80,15 +80,15 @@ class Upgrades:
             if not upgrade.finished:
                 upgrade.roll_back_disabled.add(objects.roll_back_disabled(state.obj))
 
-    def see_instance(self, state: ScaleSet, instance: Instance, at: datetime) -> None:
+    def see_instance(self, state: ScaleSet, ordinal: int, instance: Instance, at: datetime) -> None:
         """A pod changed: does that take a member of a running batch down, or bring it up (I1)?"""
         upgrades = [u for u in self._book.upgrades_of(state.key) if u.type != "Model" and u.at_work]
         for upgrade in upgrades:
-            touched = upgrade.at_work.get(instance.ordinal)
+            touched = upgrade.at_work.get(ordinal)
             if touched is None:
                 continue
             if upgrade.type == "Extension":
-                self._follow_extension(upgrade, state, instance, touched, at)
+                self._follow_extension(upgrade, state, ordinal, instance, touched, at)
             elif touched.down and instance.healthy and instance.uid != touched.base:
                 touched.base, touched.down = instance.uid, False
             elif instance.uid != touched.base or instance.going:
@@ -100,15 +100,15 @@ class Upgrades:
             self._book.say("I1", at, f"{', '.join(names)}: {down} members are down, more than {limit}", *names)
 
     def _follow_extension(
-        self, upgrade: Upgrade, state: ScaleSet, instance: Instance, touched: Touched, at: datetime
+        self, upgrade: Upgrade, state: ScaleSet, ordinal: int, instance: Instance, touched: Touched, at: datetime
     ) -> None:
         """An extension upgrade keeps the pod and its other containers (I3); a scale-in takes it all the same."""
-        pod = f"{upgrade.set_name}-{instance.ordinal}"
-        leaves = instance.automatic or instance.scaled_in or state.going or instance.ordinal >= state.replicas(at, 5)[0]
+        pod = state.name_of(ordinal)
+        leaves = instance.automatic or instance.scaled_in or state.going or ordinal >= state.replicas(at, 5)[0]
         if not leaves and ("Pod", upgrade.namespace, pod) not in self._book.excused:
             if touched.base and (instance.going or instance.uid != touched.base):
                 self._book.say("I3", at, f"{upgrade.name}: {pod} got another pod in an extension upgrade", pod)
-            own = _own_containers(upgrade, instance.ordinal)
+            own = _own_containers(upgrade, ordinal)
             grown = [c for c, n in instance.restarts.items() if c not in own and n > touched.restarts.get(c, n)]
             if grown:
                 self._book.say("I3", at, f"{upgrade.name}: containers {', '.join(grown)} of {pod} restarted", pod)
@@ -145,7 +145,7 @@ class Upgrades:
             upgrade.at_work = {}
 
     def _begin_batch(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime, *, judged: bool) -> None:
-        upgrade.limit = max(1, PLATFORM_PERCENT * state.replicas(at)[1] // 100)
+        upgrade.limit = state.at_once(objects.most_at_once(state.obj), state.replicas(at)[1])
         members = {o: state.instances[o] for o in batch.members if o in state.instances}
         upgrade.at_work = {
             o: Touched("" if i.going and upgrade.type == "Extension" else i.uid, i.extensions, i.restarts)
@@ -176,7 +176,7 @@ class Upgrades:
     def _judge_size(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime) -> None:
         replicas = state.replicas(at)[1]
         percent = max(objects.batch_percent(s, upgrade.type) for s in state.past.within(at))
-        limit = max(1, percent * replicas // 100)
+        limit = state.at_once(percent, replicas)
         if len(batch.members) > limit:
             words = f"{upgrade.name}: batch {batch.number} has {len(batch.members)} of {replicas}, more than {limit}"
             self._book.say("I1", at, words, upgrade.name)
@@ -200,13 +200,13 @@ class Upgrades:
             instance = state.instances.get(ordinal)
             by_pod = instance.protected_since if instance is not None else None
             if ordinal in always or (by_pod is not None and by_pod < since):
-                words = f"{upgrade.name}: batch {batch.number} has {upgrade.set_name}-{ordinal}, which is protected"
+                words = f"{upgrade.name}: batch {batch.number} has {state.name_of(ordinal)}, which is protected"
                 self._book.say("I2", at, words, upgrade.name)
             if upgrade.type == "Extension":
                 continue  # no pod goes
             claims = [(upgrade.namespace, name) for name in (instance.claims if instance is not None else ())]
             if any(self._book.claims_going.get(key, at) < since for key in claims):
-                words = f"{upgrade.name}: batch {batch.number} has {upgrade.set_name}-{ordinal}, whose claim is going"
+                words = f"{upgrade.name}: batch {batch.number} has {state.name_of(ordinal)}, whose claim is going"
                 self._book.say("I3", at, words, upgrade.name)
 
     def _judge_health(self, upgrade: Upgrade, state: ScaleSet, batch: Batch, at: datetime) -> None:
@@ -215,9 +215,9 @@ class Upgrades:
         specs = state.past.within(at)
         grown = at - max(map(objects.growing_time, specs)) - LAG
         limit = max(objects.unhealthy_percent(s, upgrade.type) for s in specs)
-        known = [i for o, i in state.instances.items() if o < most]
-        counted = [i for i in known if i.counted or (i.uid and i.created <= grown)]
-        since = {i.ordinal: i.sick_since if i.counted else i.created for i in counted if not i.healthy}
+        known = {o: i for o, i in state.instances.items() if o < most and not i.scaled_in}
+        counted = {o: i for o, i in known.items() if i.counted or (i.uid and i.created <= grown)}
+        since = {o: i.sick_since if i.counted else i.created for o, i in counted.items() if not i.healthy}
         sick = [o for o, when in since.items() if o < least and when is not None and when <= at - LAG]
         if len(sick) * 100 > limit * len(counted):
             words = f"{upgrade.name}: batch {batch.number} was written with {len(sick)} of {len(counted)} unhealthy"
@@ -334,6 +334,8 @@ class Upgrades:
                 continue
             if upgrade.type == "OSImage" and not objects.is_newer(upgrade.target.version, instance.version):
                 continue
+            if state.obj.get("kind") == "AvailabilitySet":
+                continue  # each of its machines may opt out by itself
             if upgrade.type == "Extension" and not upgrade.is_behind(objects.installed(instance.extensions)):
                 continue
             left.append(ordinal)
@@ -368,7 +370,7 @@ class Upgrades:
             elif (wanted.version and instance.version != wanted.version) or (
                 wanted.model and instance.model != wanted.model
             ):
-                name = f"{upgrade.set_name}-{ordinal}"
+                name = state.name_of(ordinal)
                 words = f"{name} ended on {instance.version} (model {instance.model}), but {why}"
                 self._book.say("I5", at, words, name)
 
@@ -384,8 +386,10 @@ class Upgrades:
                 stays = ordinal in batch.rolled_back or (batch.number, ordinal) in upgrade.stuck
                 wanted = {former} if stays else upgrade.goals(batch.extension, former)
                 found = objects.installed(instance.extensions).get(batch.extension, "")
+                if not found and state.obj.get("kind") == "AvailabilitySet":
+                    continue  # the machine's own model has it no more
                 if found not in wanted:
-                    name, versions = f"{upgrade.set_name}-{ordinal}", " or ".join(sorted(wanted))
+                    name, versions = state.name_of(ordinal), " or ".join(sorted(wanted))
                     how = "put it back to" if stays else "brought it to"
                     words = f"{name} ended on {batch.extension} {found}, but {upgrade.name} {how} {versions}"
                     self._book.say("I5", at, words, name)

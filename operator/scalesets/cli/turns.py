@@ -6,6 +6,7 @@ What the user may not read is left out: then the answer is of the own namespace 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +15,6 @@ from scalesets.cli import whose
 from scalesets.cli.fields import Obj, name_of, text
 from scalesets.cli.snapshot import Snapshot
 from scalesets.engine import machines
-from scalesets.engine.machines import Machine
 from scalesets.kube.kinds import MACHINES, UPGRADES
 from scalesets.kube.turns import has_running_batch
 
@@ -65,14 +65,15 @@ def of(
         and _location(m) == location
     ]
     at_work = {(_namespace(u), text(u, "spec.virtualMachine")) for u in upgrades if has_running_batch(u)}
-    known = [Machine(_full(m), text(m, "spec.zone"), (_namespace(m), name_of(m)) in at_work) for m in fleet]
+    busy = {_full(m): text(m, "spec.zone") for m in fleet if (_namespace(m), name_of(m)) in at_work}
+    waits = _full(mine) not in busy
     return Turn(
         subscription=subscription,
         location=location,
-        machines=len(known),
-        limit=machines.most_at_once(len(known)),
-        busy=tuple(sorted(m.name for m in known if m.busy)),
-        words=machines.turn(known, _full(mine)),
+        machines=len(fleet),
+        limit=machines.most_at_once(len(fleet)),
+        busy=tuple(sorted(busy)),
+        words=machines.turn(len(fleet), Counter(busy.values()), text(mine, "spec.zone")) if waits else "",
         whole=whole,
     )
 

@@ -22,7 +22,7 @@ from scalesets.engine.decision import (
     WriteSetStatus,
     WriteUpgradeStatus,
 )
-from scalesets.engine.rolling import Step
+from scalesets.engine.rolling import WAITING_FOR_TURN, Step
 from scalesets.engine.start import Start
 from scalesets.engine.view import SetStatus, SetView, Upgrade, UpgradeType
 
@@ -32,7 +32,7 @@ def decide(view: SetView, now: datetime) -> Decision:
     if view.deleting:
         return Decision(writes=tuple(ReleaseUpgrade(u.name, u.uid) for u in view.upgrades if u.held))
     stored = view.status
-    view = _guard_replicas(view)
+    view = _as_its_group_wants(_guard_replicas(view))
     base = statuses.bookkeeping(view, now)
     view = replace(view, status=base)
     census = counting.take(view, now)
@@ -42,11 +42,12 @@ def decide(view: SetView, now: datetime) -> Decision:
     plan = instances.Plan()
     if not view.is_group:
         plan = instances.tend(view, census, step.members, now, target_failed=failed)
-    free = not base.current_upgrade and not begin.writes and not view.is_group
+    free = not base.current_upgrade and not begin.writes and not view.is_group and view.wanted is None
     intents = automatic.intents(view, census, now) if free else automatic.Intents()
+    members = step.members if view.wanted is None else frozenset(view.names)
     base = replace(
         base,
-        record=statuses.record(view, census, members=step.members, judged=step.record, intents=intents.record),
+        record=statuses.record(view, census, members=members, judged=step.record, intents=intents.record),
     )
     after = statuses.compute(view, base, census, upgrade, begin, plan.unresolved, now)
     dropped, expiry = history.outdated(view, now)
@@ -72,6 +73,7 @@ def decide(view: SetView, now: datetime) -> Decision:
         events=(*events, *_new_troubles(stored, view)),
         look_again=min((t for t in times if t is not None), default=None),
         within_limit=checks.whole_set(census, policy, code=checks.BEFORE) is None,
+        waits_for_turn=WAITING_FOR_TURN in (begin.reason, _waiting(upgrade)),
     )
 
 
@@ -100,6 +102,20 @@ def _at_work(view: SetView, base: SetStatus, step: Step) -> Upgrade | None:
     """The upgrade that the status speaks of, with the status that is about to be stored."""
     upgrade = view.current_upgrade if base.current_upgrade else None
     return replace(upgrade, status=step.status) if upgrade is not None and step.status is not None else upgrade
+
+
+def _as_its_group_wants(view: SetView) -> SetView:
+    """A machine in the running batch of its availability set: what that wants goes on record, so that the machine comes
+    back as it also when the batch is over.
+    """
+    if view.wanted is None:
+        return view
+    return replace(view, status=replace(view.status, record=dict.fromkeys(view.names, view.wanted)))
+
+
+def _waiting(upgrade: Upgrade | None) -> str:
+    """What the upgrade waits for."""
+    return upgrade.status.waiting if upgrade is not None and upgrade.status is not None else ""
 
 
 def _guard_replicas(view: SetView) -> SetView:

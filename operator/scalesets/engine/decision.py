@@ -171,10 +171,11 @@ class Event:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """All that is to be done now. ``look_again`` is when time alone will change the answer; ``within_limit`` feeds
-    ``SetView.within_limit_since``."""
+    ``SetView.within_limit_since``; ``waits_for_turn``: only ``SetView.held_back`` keeps it from going on."""
 
     writes: tuple[Write, ...] = ()
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     look_again: datetime | None = None
     within_limit: bool = True
+    waits_for_turn: bool = False

@@ -2,7 +2,7 @@
 
 An availability set is decided as a set whose instances are its machines: one update domain at a time, never all of them
 at once. Only the upgrade is decided here; a machine that is lost, new or changed is tended by its own decision, which
-believes the running batch of its availability set before its own record (``record_of_member``).
+believes the running batch of its availability set before its own record (``wanted_of_member``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from scalesets.engine import extensions
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Decision, PatchExtension
 from scalesets.engine.view import (
+    NONE,
     Instance,
     Model,
     ModelExtension,
@@ -46,6 +47,7 @@ def assign(places: Mapping[str, int], machines: Sequence[str]) -> dict[str, int]
 
 def as_one_set(view: SetView) -> SetView:
     """The machines as the instances of one set: with a model that has the extensions of all of theirs."""
+    view = replace(view, names=_taken_over(view))
     present = {o: i for o, i in view.instances.items() if o in view.names}
     record = {o: r for o, r in view.status.record.items() if o in view.names}
     model = _model_of_all(view, {**record, **{o: i.release for o, i in present.items()}})
@@ -73,13 +75,15 @@ def as_one_set(view: SetView) -> SetView:
     )
 
 
-def record_of_member(group: SetView, ordinal: int, known: Release | None) -> Release | None:
-    """What a machine comes back as: where the running batch of its availability set wants it, else as on record."""
+def wanted_of_member(group: SetView, ordinal: int, known: Release | None) -> Release | None:
+    """Where the running batch of its availability set wants a machine, that has ``known`` on record; None while it has
+    no part in one.
+    """
     upgrade = group.current_upgrade
     status = upgrade.status if upgrade is not None else None
     batch = status.running_batch if status is not None else None
-    if status is None or batch is None or ordinal not in batch.members:
-        return known
+    if status is None or batch is None or ordinal not in status.scope.intersection(batch.members):
+        return None
     former = batch.members[ordinal]
     wanted = former if ordinal in batch.rolled_back else extensions.upgraded(status.extensions, batch.extension, former)
     if known is None:
@@ -87,6 +91,16 @@ def record_of_member(group: SetView, ordinal: int, known: Release | None) -> Rel
     version = dict(wanted.extensions).get(batch.extension)
     carried = tuple((n, version if n == batch.extension and version else v) for n, v in known.extensions)
     return replace(known, extensions=carried)
+
+
+def _taken_over(view: SetView) -> Mapping[int, str]:
+    """The machines by place, without a newcomer whose place was another's: it waits until the upgrade at work, and the
+    record, have let go of that one.
+    """
+    given = dict(view.status.machines)
+    upgrade = view.current_upgrade
+    scope = upgrade.status.scope if upgrade is not None and upgrade.status is not None else NONE
+    return {o: name for o, name in view.names.items() if (given[o] == name if o in given else o not in scope)}
 
 
 def _model_of_all(view: SetView, releases: Mapping[int, Release]) -> Model:

@@ -70,7 +70,7 @@ def tend(
     for instance in census.lost:
         if instance.ordinal not in members:
             plan.add(clear_away(view, instance, now))
-    if view.status.current_upgrade == "":
+    if view.status.current_upgrade == "" and view.wanted is None:
         _follow_model(view, census, plan)
         _mark_pending(view, census, plan)
     return plan

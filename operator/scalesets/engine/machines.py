@@ -2,67 +2,32 @@
 
 The machines of one subscription in one location, outside availability sets, are upgraded as if they were one set: at
 most 20 % of them at once, and only in one zone at a time. A machine that must wait says why and is asked again when
-another one is done.
+there is room. The words name nobody: they would change with every machine that comes and goes, for all who wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 PERCENT = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
-    """One machine of the subscription in this location. ``busy``: a batch of it runs, or is about to be stored."""
-
-    name: str  # NAMESPACE/NAME
-    zone: str = ""  # machines without one count as those of one zone
-    busy: bool = False
-
-
-def turn(fleet: Sequence[Machine], name: str) -> str:
-    """Why this machine may not begin now, in words; empty when it may."""
-    mine = next((machine for machine in fleet if machine.name == name), None)
-    others = [machine for machine in fleet if machine.busy and machine.name != name]
-    if mine is None or mine.busy or not others:
+def turn(machines: int, at_work: Mapping[str, int], zone: str) -> str:
+    """Why a machine of this zone may not begin now, in words; empty when it may. ``at_work``: how many of the others
+    have a batch at work, by zone; machines without a zone count as those of one.
+    """
+    busy = [where for where in sorted(at_work) if at_work[where] > 0]
+    if not busy:
         return ""
-    limit = most_at_once(len(fleet))
-    if len(others) >= limit:
-        share = f"{limit} of the {len(fleet)} machines of the subscription may be upgraded at once"
-        return f"{share}; {_who(others)} at work now"
-    elsewhere = [machine for machine in others if machine.zone != mine.zone]
-    if elsewhere:
-        zone = elsewhere[0].zone
-        where = f"in zone {zone}" if zone else "without a zone"
-        return f"one zone at a time: {_who(elsewhere)} at work {where}"
-    return ""
-
-
-def next_in_turn(fleet: Sequence[Machine], waiting: Iterable[str]) -> list[str]:
-    """Those of the waiting that may begin now, first come, first served: as many as there are places."""
-    busy = [machine for machine in fleet if machine.busy]
-    places = most_at_once(len(fleet)) - len(busy)
-    zone_of = {machine.name: machine.zone for machine in fleet}
-    zone = busy[0].zone if busy else None
-    called: list[str] = []
-    for name in waiting:
-        if len(called) >= places:
-            break
-        if name in zone_of and zone in (None, zone_of[name]):
-            zone = zone_of[name]
-            called.append(name)
-    return called
+    if sum(at_work.values()) >= most_at_once(machines):
+        return f"at most {PERCENT}% of the machines of the subscription are upgraded at once, and others are at work"
+    elsewhere = next((where for where in busy if where != zone), None)
+    if elsewhere is None:
+        return ""
+    where = f"in zone {elsewhere}" if elsewhere else "without a zone"
+    return f"one zone at a time, and machines {where} are at work"
 
 
 def most_at_once(machines: int) -> int:
     """How many of so many machines may be upgraded at once: at least one."""
     return max(1, PERCENT * machines // 100)
-
-
-def _who(some: Sequence[Machine]) -> str:
-    """A few by name; of more their number, which stays true while others take their places."""
-    if len(some) > 3:
-        return f"{len(some)} are"
-    return f"{', '.join(sorted(machine.name for machine in some))} {'is' if len(some) == 1 else 'are'}"

@@ -189,6 +189,9 @@ class TroubleKind(Enum):
     TEMPLATE_REFUSED = "TemplateRefused"  # the server refuses the pod; holds new batches and creations of that model
     PREFLIGHT = "ExternalResources"  # a secret or config map that the model names is missing or expired
     NO_AVAILABILITY_SET = "AvailabilitySetNotFound"  # that a machine names
+    AVAILABILITY_SET_ELSEWHERE = "AvailabilitySetElsewhere"  # it has another location than the machine
+    SUBSCRIPTION_UNKNOWN = "SubscriptionUnknown"  # the label of the machine's namespace can't be read
+    SUBSCRIPTION_IN_PART = "SubscriptionInPart"  # it has namespaces that others serve
     NAME_CONFLICT = "NameConflict"  # a foreign pod has the name
     CLAIM_CONFLICT = "ClaimConflict"  # a foreign claim has the name
     CLAIM_NOT_ADOPTED = "ClaimNotAdopted"  # it may not become the set's own
@@ -260,6 +263,7 @@ class SetView:
     held_back: str = ""  # why a machine must wait for its turn (machines.py)
     availability_set: str = ""  # that upgrades this machine in its place
     update_domain: int | None = None  # that its availability set gave this machine
+    wanted: Release | None = None  # of this machine, by the running batch of its availability set (groups.py)
     is_group: bool = False  # an availability set: its instances are machines that tend themselves (groups.py)
 
     @property

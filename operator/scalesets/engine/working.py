@@ -92,7 +92,11 @@ def _wanted(view: SetView, upgrade: Upgrade, status: UpgradeStatus, batch: Batch
         for ordinal, former in batch.members.items()
         if ordinal in status.scope
     }
-    return {o: _relabelled(view, o, release) for o, release in wanted.items()} if batch.extension else wanted
+    if not batch.extension:
+        return wanted
+    if view.is_group:
+        return {o: _of_its_own_model(view, batch, o, release) for o, release in wanted.items()}
+    return {o: _relabelled(view, o, release) for o, release in wanted.items()}
 
 
 def _relabelled(view: SetView, ordinal: int, wanted: Release) -> Release:
@@ -104,6 +108,18 @@ def _relabelled(view: SetView, ordinal: int, wanted: Release) -> Release:
     if shown is None or known is None or shown.content != known.content:
         return wanted
     return replace(wanted, model=instance.release.model)
+
+
+def _of_its_own_model(view: SetView, batch: Batch, ordinal: int, wanted: Release) -> Release:
+    """What the pod of an availability set's machine shows, with the batch's extension as wanted: its model, which may
+    have replaced it just when the batch began, is the machine's own affair.
+    """
+    instance = view.instances.get(ordinal)
+    version = dict(wanted.extensions).get(batch.extension)
+    if instance is None or version is None or batch.extension not in dict(instance.release.extensions):
+        return wanted
+    shown = tuple((n, version if n == batch.extension else v) for n, v in instance.release.extensions)
+    return instance.release if shown == instance.release.extensions else replace(instance.release, extensions=shown)
 
 
 def _verdicts(

@@ -56,6 +56,10 @@ class Store(Generic[T]):
         self._deleted: dict[str, tuple[float, int]] = {}  # uid -> when, as of which version; by when
         self.newest = 0  # the highest resourceVersion seen
 
+    def tell(self, changed: Changed[T]) -> None:
+        """From now on ``changed`` is told of each change."""
+        self._changed = changed
+
     def __len__(self) -> int:
         return len(self._entries)
 

@@ -10,10 +10,11 @@ from scalesets.engine.view import Release, SetView
 from scalesets.kube import catalogues
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import owner_kind
+from scalesets.kube.memory import Memory
 from scalesets.kube.names import Raw, plain_name
 from scalesets.kube.seen import Key, Seen
 from scalesets.kube.templates import Images, Template
-from scalesets.kube.world import Memory, World
+from scalesets.kube.world import World
 
 _MOST_TEMPLATES = 8
 

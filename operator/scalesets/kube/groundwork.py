@@ -17,9 +17,10 @@ from scalesets.kube import models
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import NODES, REVISIONS, owner_kind
+from scalesets.kube.memory import Memory
 from scalesets.kube.names import LABEL_NODE_ZONE, owner_name
 from scalesets.kube.seen import Seen
-from scalesets.kube.world import Memory, World
+from scalesets.kube.world import World
 
 log = logging.getLogger(__name__)
 

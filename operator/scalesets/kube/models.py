@@ -175,11 +175,22 @@ def sequence(extensions: Sequence[Raw]) -> tuple[Raw, ...]:
     while waiting:
         ready = next((e for e in waiting if placed.keys() >= set(e.get("provisionAfterExtensions") or ())), None)
         if ready is None:
-            circle = ", ".join(e["name"] for e in waiting)
-            raise ValueError(f"extensions {circle} wait for each other: break the circle in provisionAfterExtensions")
+            circle = " after ".join(_circle(waiting))
+            raise ValueError(f"extensions wait for each other: {circle}; break the circle in provisionAfterExtensions")
         placed[ready["name"]] = ready
         waiting.remove(ready)
     return tuple(placed.values())
+
+
+def _circle(waiting: Sequence[Raw]) -> list[str]:
+    """The names of a circle in its order, the first again at the end; who only waits for it is left out."""
+    after = {e["name"]: e.get("provisionAfterExtensions") or () for e in waiting}
+    path = [waiting[0]["name"]]
+    while True:  # each that waits has another one before it that waits too
+        following = next(name for name in after[path[-1]] if name in after)
+        if following in path:
+            return [*path[path.index(following) :], following]
+        path.append(following)
 
 
 def in_use(view: SetView) -> set[str]:

@@ -23,7 +23,8 @@ from scalesets.kube.reconciler import Reconciler
 from scalesets.kube.recorder import Recorder
 from scalesets.kube.reflector import BIND_ROLE, Reflector, Sink, WatchLost
 from scalesets.kube.settings import Settings
-from scalesets.kube.world import Urgency, Work, World
+from scalesets.kube.work import Urgency, Work
+from scalesets.kube.world import World
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Operator:
         )
         self._tasks: set[asyncio.Task[Any]] = set()
         self._sweep_soon = asyncio.Event()
+        self._gets_namespaces = False
         self.leading = False
         self.failure: BaseException | None = None
         self.stopped = asyncio.Event()
@@ -120,15 +122,56 @@ class Operator:
             for kind, sink, selector in sinks
             for namespace in self._settings.namespaces or ("",)
         ]
-        if not self._settings.namespaces:  # one that serves some may not see them; there all are one subscription
-            patience = self._settings.watch_patience
-            sink, selector = self.world.namespaces, LABEL_SUBSCRIPTION
-            reflectors.append(Reflector(self._cluster, NAMESPACES, sink, selector=selector, patience=patience))
+        reflectors += await self._namespaces()
         self.world.fresh_since = lambda: _all_fresh_since(r for r in reflectors if r.kind is PODS)
         for reflector in reflectors:
             self._spawn(reflector.run(), str(reflector))
         for reflector in reflectors:
             await reflector.synced.wait()
+
+    async def _namespaces(self) -> list[Reflector]:
+        """Where it is read of which subscription a namespace is (E5b). One that serves some namespaces may not be
+        allowed to watch them: then it gets each of its own, now and with every sweep.
+        """
+        patience = self._settings.watch_patience
+        sink, selector = self.world.namespaces, LABEL_SUBSCRIPTION
+        watched = [Reflector(self._cluster, NAMESPACES, sink, selector=selector, patience=patience)]
+        if not self._settings.namespaces:
+            return watched
+        served = ", ".join(self._settings.namespaces)
+        log.info("machines take turns with those of %s only: what is in other namespaces isn't seen", served)
+        try:
+            async for _ in self._cluster.pages(NAMESPACES, selector=selector, page=1):
+                break
+        except Refusal as refusal:
+            if refusal.outcome is not Outcome.FORBIDDEN:
+                raise
+            self._gets_namespaces = True
+            await self._get_namespaces()
+            return []
+        return watched
+
+    async def _get_namespaces(self) -> None:
+        refused: dict[str, str] = {}
+        found = []
+        for name in self._settings.namespaces:
+            try:
+                found.append(await self._cluster.get(NAMESPACES, "", name))
+            except Refusal as refusal:
+                if refusal.outcome is Outcome.FORBIDDEN:
+                    refused[name] = refusal.message
+                elif refusal.outcome is not Outcome.MISSING:
+                    raise
+        if refused and not self.leading:  # once
+            log.warning(
+                "may not read the label %s of %s: their machines take turns as those of one subscription; "
+                "give get on namespaces",
+                LABEL_SUBSCRIPTION,
+                ", ".join(refused),
+            )
+        self.world.subscriptions.refused(refused)
+        for raw in found:
+            self.world.namespaces.put(raw)
 
     # ------------------------------------------------------------------ our own kinds
 
@@ -156,6 +199,8 @@ class Operator:
                 pass
             try:
                 await self._sweep()
+                if self._gets_namespaces:
+                    await self._get_namespaces()
             except Refusal as refusal:
                 log.warning("could not list our objects, tried again: %s", refusal)
                 now = time.monotonic()
@@ -167,6 +212,7 @@ class Operator:
                 wait = SWEEP_AGAIN_SECONDS
             else:
                 wait, failing_since = SWEEP_SECONDS, None
+                self.world.turns.remind()
 
     async def _sweep(self) -> None:
         """Make the stores of our kinds the same as the API server."""

@@ -31,6 +31,7 @@ class Seen:
     extensions: tuple[Raw, ...] = ()  # Extensions, likewise
     catalog_namespace: str = ""  # where images with source Platform count
     troubles: tuple[Trouble, ...] = ()
+    circumstances: tuple[Trouble, ...] = ()  # likewise, but nothing that was tried: how a machine's surroundings are
     losses: Mapping[int, tuple[int, datetime]] = field(default_factory=dict)
     fresh_since: datetime | None = None  # since when the pods are watched without a break; None: they are not now
     within_limit_since: datetime | None = None

@@ -4,104 +4,162 @@ A machine that was told to begin has its place reserved from that very moment, b
 workers can't both take the last one. The place is given back when its next decisions show no upgrade at work. All of
 this may be lost: a running batch is read from the stored RollingUpgrade.
 
-When a place is given back, those who wait are woken. Of many only those who may begin now: each that is woken in vain
-costs a decision, so that a large subscription would pay for the square of its machines. One that was woken and doesn't
-begin, for it has reasons of its own, lets the next one have the place.
+Whoever waits stands in line. A place that gets free is offered to as many as it has room for, and to the next when
+one of them doesn't take it; everybody else sleeps on. So thousands of machines cost no more for each of them than a
+few do. What is asked and told here is answered from counts that are kept, never by a walk over the machines.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from scalesets.engine import machines
 from scalesets.engine.decision import CreateUpgrade, Decision, WriteUpgradeStatus
-from scalesets.engine.machines import Machine
 from scalesets.engine.view import BatchOutcome, SetView
-from scalesets.kube.names import Raw, plain_name
+from scalesets.kube.names import Raw
 from scalesets.kube.seen import Key
 
-FEW = 20
-"""So many that wait are all woken: what they say of who is at work stays fresh."""
+Fleet = tuple[str, str]
+"""A subscription and a location."""
 
-Fleet = Callable[[Key, str], Sequence[Machine]]
-"""All machines that share a budget with one in a location; empty when it shares none."""
+
+@dataclass(slots=True)
+class _Machine:
+    uid: str
+    fleet: Fleet
+    zone: str
+    reserved: bool = False
+    at_work: bool = False
+
+
+@dataclass(slots=True)
+class _Line:
+    """The machines of one fleet: how many there are, who is at work, who waits, who was offered a place."""
+
+    machines: set[Key] = field(default_factory=set)
+    at_work: Counter[str] = field(default_factory=Counter)  # by zone
+    waiting: dict[str, dict[Key, None]] = field(default_factory=dict)  # by zone, in the order in which they came
+    called: dict[Key, str] = field(default_factory=dict)
+
+    def drop(self, key: Key, zone: str) -> None:
+        """It waits no more."""
+        line = self.waiting.get(zone, {})
+        line.pop(key, None)
+        if not line:
+            self.waiting.pop(zone, None)
 
 
 class Turns:
-    """The places that are taken, and who waits for one. ``wake`` is told of those who may begin."""
+    """The places that are taken, and who waits for one. ``wake`` is told of those who may have one now."""
 
-    def __init__(self, wake: Callable[[Key], None], fleet: Fleet) -> None:
+    def __init__(self, wake: Callable[[Key], None]) -> None:
         self._wake = wake
-        self._fleet = fleet
-        self._reserved: set[str] = set()  # UIDs of machines
-        self._waiting: dict[Key, str] = {}  # with their locations, in the order in which they came
-        self._called: set[Key] = set()
+        self._machines: dict[Key, _Machine] = {}
+        self._lines: dict[Fleet, _Line] = {}
+        self._batches: dict[Key, set[str]] = {}  # machine -> its upgrades with a batch at work
 
-    def holds(self, uid: str) -> bool:
-        """Whether the machine has a place that isn't stored yet."""
-        return uid in self._reserved
+    # ------------------------------------------------------------------ what there is
 
-    def ask(self, key: Key, location: str) -> str:
-        """Why the machine must wait, in words; empty when it may begin."""
-        words = machines.turn(self._fleet(key, location), _name(key))
-        if words:
-            self._waiting.setdefault(key, location)
+    def joined(self, key: Key, uid: str, fleet: Fleet, zone: str) -> None:
+        """The machine is one of the fleet, in this zone; it may have been so before."""
+        known = self._machines.get(key)
+        if known is not None and (known.uid, known.fleet, known.zone) == (uid, fleet, zone):
+            return
+        self.left(key)
+        reserved = known is not None and known.uid == uid and known.reserved
+        self._machines[key] = _Machine(uid, fleet, zone, reserved)
+        line = self._lines.setdefault(fleet, _Line())
+        line.machines.add(key)
+        self._settle(key)
+        self._call(line)  # with one more there may be room for one more
+
+    def left(self, key: Key) -> None:
+        """It is gone, or in an availability set."""
+        machine = self._machines.pop(key, None)
+        if machine is None:
+            return
+        line = self._lines[machine.fleet]
+        line.machines.discard(key)
+        line.at_work[machine.zone] -= machine.at_work
+        line.drop(key, machine.zone)
+        line.called.pop(key, None)
+        if line.machines:
+            self._call(line)
         else:
-            self._waiting.pop(key, None)
-        return words
+            del self._lines[machine.fleet]
+
+    def stored(self, key: Key, upgrade: str, *, runs: bool) -> None:
+        """An upgrade of the machine, as it is stored, has a batch at work or not."""
+        batches = self._batches.setdefault(key, set())
+        (batches.add if runs else batches.discard)(upgrade)
+        if not batches:
+            del self._batches[key]
+        self._settle(key)
+
+    # ------------------------------------------------------------------ who may begin
+
+    def ask(self, key: Key) -> str:
+        """Why the machine must wait, in words; empty when it may begin."""
+        machine = self._machines.get(key)
+        if machine is None or machine.at_work:
+            return ""
+        line = self._lines[machine.fleet]
+        return machines.turn(len(line.machines), line.at_work, machine.zone)
 
     def decided(self, key: Key, view: SetView, decision: Decision) -> None:
-        """Take or give back the machine's place, in the same breath as the decision."""
-        called = key in self._called
-        self._called.discard(key)
-        if begins(decision) or any(u.status and u.status.running_batch and not u.finished for u in view.upgrades):
-            self._reserved.add(view.uid)  # one that a former process began is given back like any other
-        elif view.uid in self._reserved and not any(not u.finished for u in view.upgrades):
-            self.free(key, view.uid)
-        elif called and key not in self._waiting:
-            self._call()
-
-    def free(self, key: Key, uid: str) -> None:
-        """The machine is done, or gone."""
-        self._reserved.discard(uid)
-        self._called.discard(key)
-        self._waiting.pop(key, None)
-        self._call()
-
-    def _call(self) -> None:
-        if len(self._waiting) <= FEW:
-            called = list(self._waiting)
+        """Take or give back the machine's place, or stand in line for one, in the same breath as the decision."""
+        machine = self._machines.get(key)
+        if machine is None:
+            return
+        line = self._lines[machine.fleet]
+        called = line.called.pop(key, None) is not None
+        if _begins(decision):
+            machine.reserved = True
+        elif not any(not u.finished for u in view.upgrades):
+            machine.reserved = False
+        if decision.waits_for_turn:
+            line.waiting.setdefault(machine.zone, {}).setdefault(key)
         else:
-            called = self._next()
-        for key in called:
-            del self._waiting[key]
-            self._called.add(key)
+            line.drop(key, machine.zone)
+        self._settle(key)
+        if called and not machine.at_work:
+            self._call(line)
+
+    def remind(self) -> None:
+        """Offer again what places there are: an offer that got lost holds nobody up for good."""
+        for line in self._lines.values():
+            line.called.clear()
+            self._call(line)
+
+    def _settle(self, key: Key) -> None:
+        """Count the machine as at work or not; a place that it gives back is offered to others."""
+        machine = self._machines.get(key)
+        if machine is None:
+            return
+        works = machine.reserved or key in self._batches
+        if works == machine.at_work:
+            return
+        machine.at_work = works
+        line = self._lines[machine.fleet]
+        line.at_work[machine.zone] += 1 if works else -1
+        if not works:
+            self._call(line)
+
+    def _call(self, line: _Line) -> None:
+        """Offer the places that are free to those who wait longest, in the zone that is at work if one is."""
+        room = machines.most_at_once(len(line.machines)) - line.at_work.total() - len(line.called)
+        if room <= 0 or not line.waiting:
+            return
+        busy = next((zone for zone, number in line.at_work.items() if number), None)
+        zone = busy if busy is not None else next(iter(line.called.values()), next(iter(line.waiting)))
+        chosen = [key for key, _ in zip(line.waiting.get(zone, {}), range(room), strict=False)]
+        for key in chosen:
+            line.drop(key, zone)
+            line.called[key] = zone
             self._wake(key)
-
-    def _next(self) -> list[Key]:
-        """Those who may begin now, of each budget that anyone waits for."""
-        left = dict(self._waiting)
-        expected = {_name(key) for key in self._called}  # each takes its place, or lets the next one have it
-        called: list[Key] = []
-        while left:
-            first, location = next(iter(left.items()))
-            fleet = [replace(m, busy=True) if m.name in expected else m for m in self._fleet(first, location)]
-            sharing = {machine.name for machine in fleet}
-            mates = {_name(key): key for key in left if _name(key) in sharing} or {_name(first): first}
-            called += [mates[name] for name in machines.next_in_turn(fleet, mates)] if fleet else [first]
-            for key in mates.values():
-                del left[key]
-        return called
-
-
-def begins(decision: Decision) -> bool:
-    """Whether the machine takes a place by this decision, or has one already."""
-    return any(
-        isinstance(w, CreateUpgrade) or (isinstance(w, WriteUpgradeStatus) and w.status.running_batch is not None)
-        for w in decision.writes
-    )
 
 
 def has_running_batch(upgrade: Raw) -> bool:
@@ -110,5 +168,8 @@ def has_running_batch(upgrade: Raw) -> bool:
     return bool(batches) and batches[-1].get("outcome") == BatchOutcome.RUNNING.value
 
 
-def _name(key: Key) -> str:
-    return f"{key[0]}/{plain_name(key[1])}"
+def _begins(decision: Decision) -> bool:
+    return any(
+        isinstance(w, CreateUpgrade) or (isinstance(w, WriteUpgradeStatus) and w.status.running_batch is not None)
+        for w in decision.writes
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 
-from scalesets.engine.groups import record_of_member
+from scalesets.engine.groups import wanted_of_member
 from scalesets.engine.view import (
     NONE,
     Catalogue,
@@ -94,9 +94,7 @@ def _in_its_group(view: SetView, seen: Seen, settings: Settings) -> SetView:
     place = seen.group.places.get(view.name)
     if place is None:
         return view
-    wanted = record_of_member(group, place, view.status.record.get(0))
-    record = {0: wanted} if wanted is not None else {}
-    return replace(view, status=replace(view.status, record=record))
+    return replace(view, wanted=wanted_of_member(group, place, view.status.record.get(0)))
 
 
 def build(seen: Seen, *, settings: Settings) -> SetView:
@@ -140,7 +138,7 @@ def build(seen: Seen, *, settings: Settings) -> SetView:
         spare_claims=spare,
         delete_claims_when_scaled=own.delete_claims_when_scaled,
         upgrades=tuple(_upgrades.get(u, None, lambda u=u: upgrades.read(u)) for u in seen.upgrades),  # type: ignore[misc]
-        troubles=seen.troubles,
+        troubles=(*seen.troubles, *seen.circumstances),
         fresh_since=seen.fresh_since,
         within_limit_since=seen.within_limit_since,
         losses=dict(seen.losses),

@@ -27,7 +27,10 @@ def availability_set(sight: Sight) -> Iterator[Finding]:
 def turn(sight: Sight) -> Iterator[Finding]:
     """Machines by themselves take turns (E5b); who must wait is told so with what is due."""
     found = sight.around.turn
-    if found is None or found.words:
+    if found is None:
+        return
+    if found.words:
+        yield Finding(Weight.NOTE, "AtWork", f"at work now: {words.listing(found.busy)}")
         return
     if not found.whole:
         message = "the machines of other namespaces share its turn, and you may not read them: it may have to wait"

@@ -299,8 +299,6 @@ def _turn(turn: Turn) -> str:
     share = (
         f"of the {turn.machines} machines by themselves of {whose_machines}{where}{only} at most {turn.limit} at once"
     )
-    if turn.words:  # which say who is at work
-        return f"Machines take turns: {share}, one zone at a time"
     busy = f"at work now: {words.listing(turn.busy)}" if turn.busy else "none is at work now"
     return f"Machines take turns: {share}, one zone at a time; {busy}"
 
