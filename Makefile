@@ -39,7 +39,7 @@ bench: $(READY)  ## Measure upgrades beside a bare script and a StatefulSet; res
 .PHONY: test
 test: $(READY)  ## Run all tests, layer by layer, the real API server included; ARGS="tests/engine -x" runs some
 	@$(BIN)/scalesets local fetch >/dev/null
-	@$(BIN)/scalesets local fetch helm >/dev/null
+	@$(BIN)/scalesets local fetch helm registry >/dev/null
 	$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE) $(TESTS))
 
 # With root on Debian 12; debootstrap stands in for the base image that no registry serves.

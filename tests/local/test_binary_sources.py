@@ -367,11 +367,13 @@ class TestBuilding:
 
     def test_the_pinned_modules_are_those_of_versions(self) -> None:
         modules = Path(versions.__file__).parent / "gomodules"
-        kubernetes, etcd, helm = ((modules / name / "go.mod").read_text() for name in ("kubernetes", "etcd", "helm"))
+        names = ("kubernetes", "etcd", "helm", "registry")
+        kubernetes, etcd, helm, registry = ((modules / name / "go.mod").read_text() for name in names)
 
         assert f"k8s.io/kubernetes v{versions.KUBERNETES}" in kubernetes
         assert f"k8s.io/api => k8s.io/api v0.{versions.KUBERNETES.partition('.')[2]}" in kubernetes
         assert f"go.etcd.io/etcd/server/v3 v{versions.ETCD}" in etcd
         assert f"helm.sh/helm/v4 v{versions.HELM}" in helm
-        for text in (kubernetes, etcd, helm):
+        assert f"github.com/distribution/distribution/v3 v{versions.REGISTRY}" in registry
+        for text in (kubernetes, etcd, helm, registry):
             assert re.search(rf"^go {re.escape(versions.GO)}\.", text, re.MULTILINE)

@@ -21,6 +21,7 @@ from scalesets.kube.catalogue_status import CatalogueStatus
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.credentials import Credentials
+from scalesets.kube.discovery import Discovery
 from scalesets.kube.execution import Execution
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
@@ -44,6 +45,8 @@ SHARE_OF_TIME = 60
 """Decisions about one set take at most one part in so many of the time while events pour in."""
 SHORTEST_SETTLE, LONGEST_SETTLE = 0.005, 0.1
 
+_TOPICS = {IMAGES: Topic.IMAGE, EXTENSIONS: Topic.EXTENSION}
+
 
 class Reconciler:
     """The work of the queue."""
@@ -62,7 +65,8 @@ class Reconciler:
         self._settings = settings
         self._recorder = recorder
         self._groundwork = Groundwork(cluster, world)
-        self._catalogue_status = CatalogueStatus(cluster, world, settings, recorder)
+        self.discovery = Discovery(cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0))
+        self._catalogue_status = CatalogueStatus(cluster, world, settings, recorder, self.discovery)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._tidying = Tidying(cluster, world, self._performer.disks)
         self._kubelets = Kubelets(cluster)

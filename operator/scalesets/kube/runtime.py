@@ -69,6 +69,7 @@ class Operator:
     async def stop(self) -> None:
         """Finish the writes that are under way, send no new ones, and let the next operator lead."""
         await self._queue.stop()
+        await self._reconciler.discovery.close()
         await self._reconciler.pool.drain()
         if self.leading:
             await self._recorder.close()

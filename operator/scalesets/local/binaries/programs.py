@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalesets.local.versions import ETCD, HELM, KUBERNETES
+from scalesets.local.versions import ETCD, HELM, KUBERNETES, REGISTRY
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 """The control plane's."""
@@ -15,6 +15,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler
 _OTHERS = {
     "etcd": ("etcd", ETCD, "go.etcd.io/etcd/server/v3"),
     "helm": ("helm", HELM, "helm.sh/helm/v4/cmd/helm"),
+    "registry": ("registry", REGISTRY, "github.com/distribution/distribution/v3/cmd/registry"),
 }
 
 
