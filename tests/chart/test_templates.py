@@ -113,6 +113,7 @@ def all_of_them(helm: Helm) -> Rendered:
         triggerDelayMax="PT2M",
         extensionRetryInterval="P3D",
         preflight={"readSecrets": "off"},
+        discovery={"registries": ["registry.example", "*.team.example:5000"]},
         watchPatience="PT2M",
         logFormat="text",
         verbose=True,
@@ -141,12 +142,17 @@ class TestArguments:
             "--trigger-delay-min=PT1M",
             "--trigger-delay-max=PT2M",
             "--extension-retry-interval=P3D",
+            "--discovery-registries=registry.example,*.team.example:5000",
             "--default-location=local",
             "--watch-patience=PT2M",
             "--log-format=text",
             "--verbose",
             "--liveness=8080",
         ]
+
+    def test_discovery_off(self, helm: Helm) -> None:
+        off = helm.render(discovery={"enabled": False, "registries": ["registry.example"]}).arguments()
+        assert [flag for flag in off if "discovery" in flag] == ["--no-discovery"]
 
     def test_the_check_looks_at_what_the_operator_will_do(self, all_of_them: Rendered) -> None:
         (container,) = all_of_them.one("Pod", f"{RELEASE}-test")["spec"]["containers"]
@@ -221,6 +227,13 @@ class TestRights:
         nowhere = helm.render(preflight={"readSecrets": "off"}, watchNamespaces=["a"])
         assert f"{RELEASE}-preflight" not in nowhere.names("Role") | nowhere.names("ClusterRole")
         assert "--no-read-secrets" in nowhere.arguments()
+
+    def test_pull_secrets_of_the_catalog_must_be_chosen(self, helm: Helm, rendered: Rendered) -> None:
+        name = f"{RELEASE}-preflight-catalog"
+        assert name not in rendered.names("Role")
+        chosen = helm.render(discovery={"catalogPullSecrets": True}, catalogNamespace="shop")
+        assert chosen.rules("Role", name, "shop") == {("", "secrets", "get")}
+        assert bound_to(chosen.one("RoleBinding", name, "shop")) == (name, RELEASE)
 
     def test_switched_off(self, helm: Helm) -> None:
         without = helm.render(rbac={"create": False, "aggregate": False, "catalogReaders": False})
