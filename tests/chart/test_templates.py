@@ -148,6 +148,7 @@ class TestArguments:
             "--log-format=text",
             "--verbose",
             "--liveness=8080",
+            "--metrics=9090",
         ]
 
     def test_discovery_off(self, helm: Helm) -> None:
@@ -291,7 +292,7 @@ class TestSwitches:
     def test_the_network(self, helm: Helm, rendered: Rendered) -> None:
         policy = rendered.one("NetworkPolicy")["spec"]
         assert policy["policyTypes"] == ["Ingress", "Egress"]
-        assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
+        assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": port}]} for port in (8080, 9090)]
         assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [443, 6443, 53, 53]
         own = helm.render(networkPolicy={"apiServerPorts": [8443], "extraEgress": [{"ports": [{"port": 5000}]}]})
         egress = own.one("NetworkPolicy")["spec"]["egress"]
@@ -299,7 +300,9 @@ class TestSwitches:
         assert not helm.render(networkPolicy={"enabled": False}).all("NetworkPolicy")
 
     def test_metrics(self, helm: Helm, rendered: Rendered) -> None:
-        assert not rendered.all("Service") and not rendered.all("ServiceMonitor") and not rendered.all("ConfigMap")
+        assert not rendered.all("ServiceMonitor") and not rendered.all("ConfigMap")
+        off = helm.render(metrics={"enabled": False})
+        assert not off.all("Service") and not any("--metrics" in flag for flag in off.arguments())
         on = helm.render(
             metrics={"enabled": True, "port": 9191, "serviceMonitor": {"enabled": True, "labels": {"release": "prom"}}},
             networkPolicy={"metricsFrom": [{"podSelector": {}}]},
