@@ -7,6 +7,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.package-installed
+DOCS_VENV := .venv-docs
 
 # PYTHON=… names the interpreter; without it the first of these that is 3.11 or newer and can make virtual environments.
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3.14 python3)
@@ -40,7 +41,7 @@ bench: $(READY)  ## Measure upgrades beside a bare script and a StatefulSet; res
 .PHONY: test
 test: $(READY)  ## Run all tests, layer by layer, the real API server included; ARGS="tests/engine -x" runs some
 	@$(BIN)/scalesets local fetch >/dev/null
-	@$(BIN)/scalesets local fetch helm >/dev/null
+	@$(BIN)/scalesets local fetch helm registry >/dev/null
 	$(BIN)/pytest $(or $(ARGS),$(SIDE_BY_SIDE) $(TESTS))
 	@$(BIN)/python -m tools.kubelets --check
 
@@ -63,6 +64,7 @@ lint: $(READY)  ## Check style, types, directions of imports, generated files an
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m scalesets.api.generate --check
 	$(BIN)/python tools/features.py --check
+	$(BIN)/python tools/reference.py --check
 	$(BIN)/python tools/values.py --check
 	$(BIN)/python tools/hygiene.py
 
@@ -92,6 +94,15 @@ image: $(READY)  ## Build the operator's image into dist/, without Docker and wi
 features: $(READY)  ## Write the README's feature table from the tests' requirement marks
 	$(BIN)/python tools/features.py --write
 
+.PHONY: reference
+reference: $(READY)  ## Write docs/reference/ from the CRDs and the commands
+	$(BIN)/python tools/reference.py --write
+
+.PHONY: docs
+docs: $(DOCS_VENV)/.installed  ## Build the documentation's site into dist/docs; a broken link fails
+	$(DOCS_VENV)/bin/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going $(ARGS) docs dist/docs
+	@echo "the site is at dist/docs/index.html"
+
 # dev first: the runtime pins are constrained to it, so that what is tested is what is shipped.
 .PHONY: requirements
 requirements:  ## Compile the hashed requirement files from requirements/*.in; UPGRADE=1 takes newer versions
@@ -104,7 +115,7 @@ requirements:  ## Compile the hashed requirement files from requirements/*.in; U
 	--no-emit-index-url --no-emit-find-links --no-header --quiet $(if $(filter-out 0 no false,$(UPGRADE)),--upgrade) \
 	--output-file "$$name.txt" "$$@" "$$name.in"; }; \
 	cd requirements; compile dev; compile runtime --constraints dev.txt; \
-	compile build --constraints dev.txt
+	compile build --constraints dev.txt; compile docs
 
 ##@ A local control plane
 
@@ -159,7 +170,7 @@ run: $(READY)  ## Run the operator in the foreground against KUBECONFIG (default
 clean:  ## End the local control plane and remove all that make made here; the cache of binaries stays
 	@if [ -e .local/state.json ] && [ -x $(BIN)/scalesets ]; then $(BIN)/scalesets local down; fi
 	@if [ -e .local/kind/kubeconfig ] && [ -x $(BIN)/python ]; then $(BIN)/python -m tools.kind down; fi
-	rm -rf .local $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .local $(VENV) $(DOCS_VENV) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -path ./.git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help
@@ -176,6 +187,12 @@ $(VENV)/.requirements-installed: requirements/dev.txt
 	echo "creating $(VENV) with $$("$$python" --version)"; "$$python" -m venv --clear $(VENV); fi
 	@echo "installing requirements/dev.txt (hashes checked)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# The site's generator has an environment of its own, so that tests don't wait for it.
+$(DOCS_VENV)/.installed: requirements/docs.txt
+	@set -eu; $(FIND_PYTHON); echo "installing requirements/docs.txt (hashes checked)"; "$$python" -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
 $(READY): $(VENV)/.requirements-installed pyproject.toml

@@ -22,7 +22,7 @@ LARGEST_ANNOTATION = 262_144
 # Kubernetes' own schema: bounded only where our rules look.
 EMBEDDED = re.compile(r"spec\.(template|container|volumeClaimTemplates\[\])(\.|$)")
 # Their presence says something, so they have no default.
-OPTIONAL_BY_PRESENCE = {"spec.serviceFabric", "spec.extensions[]"}
+OPTIONAL_BY_PRESENCE = {"spec.serviceFabric", "spec.extensions[]", "spec.discovery"}
 
 Schema = dict[str, Any]
 NAMES = [kind.kind_info.name for kind in KINDS]

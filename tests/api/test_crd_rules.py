@@ -437,6 +437,57 @@ def new_versions(good: Body) -> list[Any]:
     ]
 
 
+DISCOVERY: Body = {"repository": "registry.example:5000/os/ubuntu", "tagPattern": r"v?(?P<version>\d+\.\d+\.\d+)"}
+
+
+def with_discovery(good: Body, **fields: Any) -> Body:
+    """The object with versions from a registry only."""
+    return changed(good, {"spec.versions": GONE, "spec.discovery": {**DISCOVERY, **fields}})
+
+
+def new_discoveries(good: Body) -> list[Any]:
+    """The rows that hold for the discovery of an image and of an extension."""
+    at = "spec.discovery"
+    no_repository = {k: v for k, v in DISCOVERY.items() if k != "repository"}
+    return [
+        new(changed(good, {at: no_repository}), f"{at}.repository", "Required value"),
+        *(
+            new(with_discovery(good, repository=bad), f"{at}.repository", words)
+            for bad, words in (
+                ("https://registry.example/os", "without tag, digest or scheme"),
+                ("registry.example/os:1.0.0", "without tag, digest or scheme"),
+                ("registry.example/os@sha256:abc", "without tag, digest or scheme"),
+                ("registry.example/Os", "lower-case letters"),
+                ("registry.example/../v1", "lower-case letters"),
+                ("user:secret@registry.example/os", "without tag, digest or scheme"),
+                ("registry.example", "a registry's host and a path"),
+                ("library/ubuntu", "write docker.io/library/ubuntu for ubuntu"),
+                ("registry.example/" + "o" * 250, "may not be more than 255"),
+            )
+        ),
+        *(
+            new(with_discovery(good, **{field: bad}), f"{at}.{field}", words)
+            for field in ("tagPattern", "excludePattern")
+            for bad, words in (
+                ("(1", "missing closing )"),
+                ("(?=1)", "invalid or unsupported Perl syntax"),
+                (r"(1)\1", "invalid escape sequence"),
+                ("a{1001}", "invalid repeat count"),
+                ("x" * 257, "may not be more than 256"),
+            )
+        ),
+        *(
+            new(with_discovery(good, interval=bad), f"{at}.interval", "must be at least PT10S")
+            for bad in ("PT9.999S", "PT0S", "P0D", "PT0H0M9S", "P0DT0H0M0S")
+        ),
+        new(with_discovery(good, interval="5m"), f"{at}.interval", A_DURATION),
+        new(with_discovery(good, order="Alphabetical"), f"{at}.order", '"SemVer", "Date"'),
+        new(with_discovery(good, maxVersions=0), f"{at}.maxVersions", "greater than or equal to 1"),
+        new(with_discovery(good, maxVersions=51), f"{at}.maxVersions", "less than or equal to 50"),
+        new(with_discovery(good, pullSecretRef={"name": "A"}), f"{at}.pullSecretRef.name", "should match"),
+    ]
+
+
 NEW_EXTENSIONS = [
     new(an_extension({"spec.publisher": GONE}), "spec.publisher", "Required value"),
     new(an_extension({"spec.type": GONE}), "spec.type", "Required value"),
@@ -546,8 +597,10 @@ ALL_NEW = [
     ),
     *NEW_IMAGES,
     *new_versions(an_image()),
+    *new_discoveries(an_image()),
     *NEW_EXTENSIONS,
     *new_versions(an_extension()),
+    *new_discoveries(an_extension()),
     *NEW_UPGRADES,
 ]
 
@@ -732,6 +785,8 @@ def test_every_rule_has_a_row(kind: type[Resource]) -> None:
         *(row.values[3] for row in CHANGES if STORED[row.values[0]]["kind"] == kind.kind_info.name),
         # Their tests stand below, by name.
         *("publisher is immutable", "offer is immutable", "galleryImage is immutable"),
+        # The server's own words about a pattern stand in for it.
+        "must be a regular expression of RE2",
     }
     rules = [rule["message"] for rule in rules_of(root_schema(kind))]
 
@@ -808,6 +863,17 @@ GOOD_NEW = [
     an_image({"spec.versions": GONE}),
     an_image({"spec.source": "Gallery", "spec.publisher": GONE, "spec.offer": GONE, "spec.sku": GONE}),
     an_image({"spec.versions.0.publishedDate": "2026-11-01T00:00:00.123456Z"}),
+    *(
+        with_discovery(good, **fields)
+        for good in (an_image(), an_extension())
+        for fields in (
+            {},
+            {"repository": "docker.io/library/ubuntu", "order": "Date", "interval": "PT10S", "maxVersions": 50},
+            {"repository": "[::1]:5000/a/b_c/d--e", "plainHTTP": True, "suspend": True},
+            {"repository": "localhost/os", "pullSecretRef": {"name": "pull"}, "excludePattern": ".*-rc.*"},
+            *({"interval": good} for good in ("PT1M", "P1D", "PT0H0M10S", "PT10.5S", "PT1H5S", "P1DT1S")),
+        )
+    ),
     an_extension(),
     an_extension({"spec.container": GONE, "spec.versions": GONE}),
     an_extension({f"{START_UP}.failureThreshold": 30}),
@@ -874,7 +940,15 @@ def test_the_largest_objects_stay_within_the_cost_of_rules(server: Server) -> No
         an_upgrade({"spec.type": "Model", "spec.instances": instances}, name="largest-model"),
         an_upgrade({"spec.approvedInstances": instances}, name="largest"),
         an_image(
-            {"spec.versions": [{"version": f"{n}.0000000000.{10**9}", "image": "i" * 512} for n in range(50)]},
+            {
+                "spec.versions": [{"version": f"{n}.0000000000.{10**9}", "image": "i" * 512} for n in range(50)],
+                "spec.discovery": {
+                    "repository": f"{'r' * 63}.example:65535/{'o' * 170}",
+                    "tagPattern": "(?:a{0,30}){0,30}" * 15,
+                    "excludePattern": "x" * 256,
+                    "interval": "P999DT9999H99999M999999S",
+                },
+            },
             name="largest",
         ),
         a_set(

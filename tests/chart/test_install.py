@@ -264,6 +264,8 @@ BINDING = {
         ("PATCH /api/v1/nodes/machine-0/status", {"status": {}}),
         ("DELETE /api/v1/nodes/machine-0", None),
         ("POST /api/v1/namespaces", SPACE),
+        ("GET /api/v1/namespaces", None),
+        ("GET /api/v1/namespaces/elsewhere", None),
         (f"PATCH /api/v1/namespaces/{USERS}", {"metadata": {"labels": {"a": "b"}}}),
         ("DELETE /api/v1/namespaces/elsewhere", None),
         ("POST /api/v1/namespaces/elsewhere/pods", POD),

@@ -113,6 +113,7 @@ def all_of_them(helm: Helm) -> Rendered:
         triggerDelayMax="PT2M",
         extensionRetryInterval="P3D",
         preflight={"readSecrets": "off"},
+        discovery={"registries": ["registry.example", "*.team.example:5000"]},
         watchPatience="PT2M",
         logFormat="text",
         verbose=True,
@@ -141,12 +142,18 @@ class TestArguments:
             "--trigger-delay-min=PT1M",
             "--trigger-delay-max=PT2M",
             "--extension-retry-interval=P3D",
+            "--discovery-registries=registry.example,*.team.example:5000",
             "--default-location=local",
             "--watch-patience=PT2M",
             "--log-format=text",
             "--verbose",
             "--liveness=8080",
+            "--metrics=9090",
         ]
+
+    def test_discovery_off(self, helm: Helm) -> None:
+        off = helm.render(discovery={"enabled": False, "registries": ["registry.example"]}).arguments()
+        assert [flag for flag in off if "discovery" in flag] == ["--no-discovery"]
 
     def test_the_check_looks_at_what_the_operator_will_do(self, all_of_them: Rendered) -> None:
         (container,) = all_of_them.one("Pod", f"{RELEASE}-test")["spec"]["containers"]
@@ -197,6 +204,11 @@ class TestRights:
             (NAMESPACE, f"{RELEASE}-lease"),
         }
 
+    def test_in_chosen_namespaces_it_looks_at_no_other(self, helm: Helm) -> None:
+        rules = helm.render(watchNamespaces=["a", "b"]).one("ClusterRole", f"{RELEASE}-cluster")["rules"]
+        (rule,) = [rule for rule in rules if rule["resources"] == ["namespaces"]]
+        assert rule == {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["a", "b"], "verbs": ["get"]}
+
     def test_a_catalog_that_is_watched_needs_no_role_of_its_own(self, helm: Helm) -> None:
         chosen = helm.render(watchNamespaces=["a", NAMESPACE])
         assert f"{RELEASE}-catalog" not in chosen.names("ClusterRole") | chosen.names("RoleBinding")
@@ -216,6 +228,13 @@ class TestRights:
         nowhere = helm.render(preflight={"readSecrets": "off"}, watchNamespaces=["a"])
         assert f"{RELEASE}-preflight" not in nowhere.names("Role") | nowhere.names("ClusterRole")
         assert "--no-read-secrets" in nowhere.arguments()
+
+    def test_pull_secrets_of_the_catalog_must_be_chosen(self, helm: Helm, rendered: Rendered) -> None:
+        name = f"{RELEASE}-preflight-catalog"
+        assert name not in rendered.names("Role")
+        chosen = helm.render(discovery={"catalogPullSecrets": True}, catalogNamespace="shop")
+        assert chosen.rules("Role", name, "shop") == {("", "secrets", "get")}
+        assert bound_to(chosen.one("RoleBinding", name, "shop")) == (name, RELEASE)
 
     def test_switched_off(self, helm: Helm) -> None:
         without = helm.render(rbac={"create": False, "aggregate": False, "catalogReaders": False})
@@ -273,7 +292,7 @@ class TestSwitches:
     def test_the_network(self, helm: Helm, rendered: Rendered) -> None:
         policy = rendered.one("NetworkPolicy")["spec"]
         assert policy["policyTypes"] == ["Ingress", "Egress"]
-        assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8080}]}]
+        assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": port}]} for port in (8080, 9090)]
         assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [443, 6443, 53, 53]
         own = helm.render(networkPolicy={"apiServerPorts": [8443], "extraEgress": [{"ports": [{"port": 5000}]}]})
         egress = own.one("NetworkPolicy")["spec"]["egress"]
@@ -281,7 +300,9 @@ class TestSwitches:
         assert not helm.render(networkPolicy={"enabled": False}).all("NetworkPolicy")
 
     def test_metrics(self, helm: Helm, rendered: Rendered) -> None:
-        assert not rendered.all("Service") and not rendered.all("ServiceMonitor") and not rendered.all("ConfigMap")
+        assert not rendered.all("ServiceMonitor") and not rendered.all("ConfigMap")
+        off = helm.render(metrics={"enabled": False})
+        assert not off.all("Service") and not any("--metrics" in flag for flag in off.arguments())
         on = helm.render(
             metrics={"enabled": True, "port": 9191, "serviceMonitor": {"enabled": True, "labels": {"release": "prom"}}},
             networkPolicy={"metricsFrom": [{"podSelector": {}}]},

@@ -189,6 +189,20 @@ def test_why_a_newer_version_is_not_the_latest(version: dict[str, object], words
     assert findings(around)["NotLatest"].message.startswith(f"version {NEWER} is newer, but {words}")
 
 
+def test_a_registry_that_does_not_answer_is_named() -> None:
+    image = an_image(NEW)
+    said = {"type": "Discovered", "status": "False", "reason": "RegistryUnreachable", "message": "r:1 is away"}
+    image["status"]["conditions"] = [said]
+    around = a_set().on(NEW).around(image)
+
+    found = findings(around)["NotDiscovered"]
+    assert "r:1 is away" in found.message
+    assert image["metadata"]["name"] in found.cure
+    assert not blocking(around), "the versions that are known go on"
+    said["status"] = "True"
+    assert "NotDiscovered" not in findings(around)
+
+
 def test_manual_mode_names_who_is_left_out() -> None:
     scene = a_set(replicas=3, mode="Manual").on(OLD)
     scene.pods[1]["metadata"]["labels"]["scalesets.dev/model"] = OLD_MODEL

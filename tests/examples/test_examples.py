@@ -8,7 +8,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-FILES = sorted(EXAMPLES.rglob("*.yaml"))
+GITOPS = EXAMPLES / "gitops"  # built by kustomize, and for tools of others: tests/cluster/test_gitops_apply.py
+FILES = sorted(path for path in EXAMPLES.rglob("*.yaml") if GITOPS not in path.parents)
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -34,6 +35,14 @@ def test_the_readme_names_each() -> None:
     told = (EXAMPLES / "README.md").read_text()
     missing = [named(path) for path in FILES if named(path) not in told and f"{path.parent.name}/`" not in told]
     assert not missing, "examples/README.md doesn't tell of these"
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_the_server_accepts_a_fleet(control_plane: Any, environment: str) -> None:
+    built = control_plane.kubectl("kustomize", str(GITOPS / "overlays" / environment))
+    here = "\n".join(line for line in built.splitlines() if f"namespace: web-{environment}" not in line)
+    said = control_plane.kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=here)
+    assert said.count("(server dry run)") == 4
 
 
 def test_only_the_platform_image_names_a_namespace() -> None:

@@ -372,6 +372,7 @@ class TestBuilding:
             "etcd": f"go.etcd.io/etcd/server/v3 v{versions.ETCD}",
             "helm": f"helm.sh/helm/v4 v{versions.HELM}",
             "kind": f"sigs.k8s.io/kind v{versions.KIND}",
+            "registry": f"github.com/distribution/distribution/v3 v{versions.REGISTRY}",
             "metrics-server": f"sigs.k8s.io/metrics-server v{versions.METRICS_SERVER}",
         }
 

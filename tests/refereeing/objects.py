@@ -216,7 +216,7 @@ def objection(image: Json, version: str, region: str, at: datetime) -> str:
     if not image:
         return "its image is deleted"
     spec = image["spec"]
-    published = next((v for v in spec.get("versions") or () if v["version"] == version), None)
+    published = next((v for v in _published(image) if v["version"] == version), None)
     if published is None:
         return "it is not published"
     if published.get("excludeFromLatest"):
@@ -231,14 +231,28 @@ def objection(image: Json, version: str, region: str, at: datetime) -> str:
     state = next((r.get("state") for r in seen.get("regions") or () if r.get("name") == region), "Available")
     if state != "Available":
         return f"it is {state} in {region}"
-    if seen.get("image", published.get("image")) != published.get("image"):
+    if _is_other(seen.get("image", published.get("image")), published.get("image")):
         return "it came back with another image"
     return ""
+
+
+def _published(image: Json) -> list[Json]:
+    """The versions of the spec, then those that were discovered: the first of a number counts."""
+    return [*(image["spec"].get("versions") or ()), *((image.get("status") or {}).get("discovered") or ())]
+
+
+def _is_other(one: str | None, another: str | None) -> bool:
+    """Whether two references can't be one image: another name, or another digest."""
+    name, _, digest = (one or "").partition("@")
+    other_name, _, other_digest = (another or "").partition("@")
+    if digest and other_digest:
+        return digest != other_digest
+    return name != other_name
 
 
 def version_words(image: Json) -> list[str]:
     """The versions in words, one each."""
     if not image:
         return ["deleted"]
-    versions = image["spec"].get("versions") or ()
+    versions = _published(image)
     return [f"{v['version']}{' excluded' if v.get('excludeFromLatest') else ''}" for v in versions]

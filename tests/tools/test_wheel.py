@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+MODULES = ("kubernetes", "etcd", "helm", "registry")
 
 
 def test_the_wheel_carries_what_the_code_reads(tmp_path: Path) -> None:
@@ -20,11 +21,7 @@ def test_the_wheel_carries_what_the_code_reads(tmp_path: Path) -> None:
     read = {
         *(f"scalesets/crds/{path.name}" for path in ROOT.glob("crds/*.yaml")),
         *(f"scalesets/rbac/{path.name}" for path in ROOT.glob("charts/scaleset-operator/files/*.yaml")),
-        *(
-            f"scalesets/local/gomodules/{part}/go.{end}"
-            for part in ("kubernetes", "etcd", "helm")
-            for end in ("mod", "sum")
-        ),
+        *(f"scalesets/local/gomodules/{name}/go.{end}" for name in MODULES for end in ("mod", "sum")),
         *(f"scalesets/examples/{path.name}" for path in ROOT.glob("examples/*.yaml")),
         "scalesets/api/podspec.json",
         "scalesets/py.typed",

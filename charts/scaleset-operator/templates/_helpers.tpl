@@ -33,9 +33,17 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: scaleset-operator
 {{- end }}
 
-{{- /* The rules of one of the files that `scalesets local` applies too. */}}
+{{- /* The rules of one of the files that `scalesets local` applies too. With watchNamespaces, of the namespaces only
+       these may be looked at. */}}
 {{- define "so.rules" -}}
-{{- (.context.Files.Get (printf "files/%s.yaml" .file) | fromYaml).rules | toYaml -}}
+{{- $watched := .context.Values.watchNamespaces }}
+{{- range (.context.Files.Get (printf "files/%s.yaml" .file) | fromYaml).rules }}
+{{- if and $watched (has "namespaces" .resources) }}
+{{- list (dict "apiGroups" .apiGroups "resources" .resources "resourceNames" $watched "verbs" (list "get")) | toYaml }}
+{{- else }}
+{{- list . | toYaml }}
+{{- end }}
+{{ end }}
 {{- end }}
 
 {{- define "so.subjects" -}}

@@ -7,6 +7,7 @@ application health signal (O3).
 from pydantic import Field
 
 from scalesets.api.common import ProductName, PullSecrets
+from scalesets.api.discovery import DiscoverySpec
 from scalesets.api.schema import AGE, REASON, Column, Kind, Model, Resource
 from scalesets.api.template import ExtensionContainer
 from scalesets.api.versions import CatalogueStatus, OSType, PublishedVersions
@@ -32,6 +33,8 @@ class ExtensionSpec(Model):
     """Secrets to pull the images with, in the namespace of the instances."""
     versions: PublishedVersions = ()
     """The published versions; each is named Major.Minor.Patch."""
+    discovery: DiscoverySpec | None = None
+    """Finds further versions as tags of a repository; they are listed in `status.discovered`."""
 
 
 class Extension(Resource):

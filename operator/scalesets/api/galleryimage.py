@@ -8,6 +8,7 @@ gets a condition.
 from enum import StrEnum
 
 from scalesets.api.common import ProductName, PullSecrets
+from scalesets.api.discovery import DiscoverySpec
 from scalesets.api.schema import AGE, REASON, Column, Kind, Model, Resource, Rule
 from scalesets.api.versions import CatalogueStatus, OSType, PublishedVersions
 
@@ -52,6 +53,8 @@ class GalleryImageSpec(Model):
     """Secrets to pull the images with, in the namespace of the set."""
     versions: PublishedVersions = ()
     """The published versions; each is named Major.Minor.Patch."""
+    discovery: DiscoverySpec | None = None
+    """Finds further versions as tags of a repository; they are listed in `status.discovered`."""
 
 
 class GalleryImage(Resource):

@@ -83,7 +83,10 @@ def crd(kind: type[Resource]) -> dict[str, Any]:
 
 
 def root_schema(kind: type[Resource]) -> Schema:
-    """The structural schema of a kind."""
+    """The structural schema of a kind.
+
+    A status that nobody has written says that no generation was observed: kstatus takes an object without any for done.
+    """
     pydantic_schema = kind.model_json_schema(by_alias=True, mode="validation")
     root = structural(pydantic_schema, pydantic_schema.get("$defs", {}))
     root["properties"] = {
@@ -92,7 +95,7 @@ def root_schema(kind: type[Resource]) -> Schema:
         # The name is spelled out so that a rule's refusal can point to it.
         "metadata": {"type": "object", "properties": {"name": {"type": "string", "maxLength": 253}}},
         "spec": root["properties"]["spec"],
-        "status": _without_defaults(root["properties"]["status"]),
+        "status": _without_defaults(root["properties"]["status"]) | {"default": {"observedGeneration": 0}},
     }
     _name_kind(root, kind.kind_info.name)
     return root
@@ -138,7 +141,7 @@ def _flat(schema: Schema, definitions: dict[str, Schema]) -> Schema:
 
 
 def _without_defaults(schema: Schema) -> Schema:
-    """The schema of a status: the API server adds nothing to it."""
+    """The schema of a status: what is written stays as it is."""
     result = {key: value for key, value in schema.items() if key != "default"}
     if "properties" in schema:
         result["properties"] = {name: _without_defaults(value) for name, value in schema["properties"].items()}

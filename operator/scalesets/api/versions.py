@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from scalesets.api.common import Conditions, ContainerImage, Location, Time, VersionNumber, Word
+from scalesets.api.discovery import MOST_DISCOVERED, DiscoveredVersion
 from scalesets.api.schema import SET, Model, Rule, map_list, ruled
 
 
@@ -107,7 +108,10 @@ class CatalogueStatus(Model):
     """The generation that this status was made from."""
     versions: Annotated[tuple[VersionStatus, ...], Field(max_length=200)] = ()
     """Every version seen, newest first; removed ones stay while there is room."""
+    discovered: Annotated[tuple[DiscoveredVersion, ...], Field(max_length=MOST_DISCOVERED)] = ()
+    """Versions that were found in the registry, newest first. One of the same number in the spec wins."""
     latest: Annotated[tuple[LatestVersion, ...], Field(max_length=100)] = ()
     """The latest version by region."""
     conditions: Conditions = ()
-    """Ready, Reconciling, Stalled; ImageChanged when a version came back with another image."""
+    """Ready, Reconciling, Stalled; Discovered with discovery; ImageChanged when a version came back with another
+    image."""

@@ -68,10 +68,23 @@ def operator(
     liveness: Annotated[
         int | None, typer.Option(metavar="PORT", help="Answer liveness probes at /healthz there.")
     ] = None,
+    metrics: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Serve Prometheus metrics at /metrics there.")
+    ] = None,
     read_secrets: Annotated[
         bool,
         typer.Option(help="Look at the Secrets that a set names before its upgrades (needs the right to get them)."),
     ] = True,
+    discovery: Annotated[
+        bool, typer.Option(help="Ask registries for new versions where an image or extension has spec.discovery.")
+    ] = True,
+    discovery_registries: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST[:PORT],…",
+            help="Ask only these registries, also as *.DOMAIN; may be repeated. Needed for one on loopback.",
+        ),
+    ] = None,
     watch_patience: Annotated[
         str, typer.Option(help="End when pods or claims can't be watched for so long, like PT1M.")
     ] = "PT1M",
@@ -89,10 +102,13 @@ def operator(
         default_location=default_location,
         timing=_timing(timing, first_trigger_delay, trigger_delay_min, trigger_delay_max, extension_retry_interval),
         read_secrets=read_secrets,
+        discovery=discovery,
+        discovery_registries=_registries(discovery_registries or []),
         watch_patience=_duration("--watch-patience", watch_patience, timedelta(0)).total_seconds(),
         leader_election=leader_election,
         lease_namespace=lease_namespace or os.environ.get("POD_NAMESPACE") or catalog_namespace,
         liveness_port=liveness,
+        metrics_port=metrics,
         stats_file=Path(stats) if stats else None,
     )
     with errors_in_words():
@@ -157,6 +173,17 @@ def _timing(
     if timing.trigger_delay_min > timing.trigger_delay_max:
         raise typer.BadParameter("--trigger-delay-min is longer than --trigger-delay-max")
     return timing
+
+
+def _registries(given: list[str]) -> tuple[str, ...]:
+    if not given:
+        return ()
+    from scalesets.kube import destinations  # aiohttp: `scalesets --help` shouldn't wait for it
+
+    try:
+        return destinations.read_list(given)
+    except ValueError as error:
+        raise typer.BadParameter(f"--discovery-registries: {error}") from error
 
 
 def _duration(option: str, text: str | None, otherwise: timedelta) -> timedelta:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
-from scalesets.engine import versions
+from scalesets.engine import images, versions
 from scalesets.engine.view import Catalogue, CatalogueVersion
 
 
@@ -84,7 +84,7 @@ def reconcile(
         else:
             regions = _regions(new, old.regions, old.first_seen, locations, now)
             after.append(SeenVersion(version, old.image, old.first_seen, regions))
-    changed = tuple(v for v, p in spec.items() if v in before and before[v].image != p.image)
+    changed = tuple(v for v, p in spec.items() if v in before and not images.are_same(before[v].image, p.image))
     names = sorted({r.name for s in after for r in s.regions} | set(locations))
     newest = ((name, versions.latest(for_location("", published, after, name), now)) for name in names)
     times = [t for p in published for t in (p.published_date, p.end_of_life) if t is not None and t > now]
@@ -125,7 +125,7 @@ def _in_location(seen: SeenVersion, published: PublishedVersion | None, location
         available_since=since,
         excluded=published.excluded,
         end_of_life=published.end_of_life,
-        changed=published.image != seen.image,
+        changed=not images.are_same(published.image, seen.image),
     )
 
 

@@ -60,6 +60,17 @@ class Store(Generic[T]):
         """From now on ``changed`` is told of each change."""
         self._changed = changed
 
+    def tell_too(self, also: Changed[T]) -> None:
+        """And this one, after who is told already."""
+        first = self._changed
+
+        def both(key: Key, before: T | None, after: T | None) -> None:
+            if first is not None:
+                first(key, before, after)
+            also(key, before, after)
+
+        self._changed = both
+
     def __len__(self) -> int:
         return len(self._entries)
 

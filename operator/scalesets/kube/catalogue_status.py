@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from scalesets.engine.decision import Event
-from scalesets.kube import catalogues
+from scalesets.kube import catalogues, discovered
 from scalesets.kube.afresh import refresh
 from scalesets.kube.cache import Store
 from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.discovery import Discovery
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import Kind
 from scalesets.kube.names import Raw
@@ -16,20 +19,26 @@ from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import World
 
+log = logging.getLogger(__name__)
+
 
 class CatalogueStatus:
     """Writes it."""
 
-    def __init__(self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder) -> None:
+    def __init__(
+        self, cluster: Cluster, world: World, settings: Settings, recorder: Recorder, discovery: Discovery
+    ) -> None:
         self._cluster = cluster
         self._world = world
         self._settings = settings
         self._recorder = recorder
+        self._discovery = discovery
 
     async def look(self, kind: Kind, store: Store[Raw], key: Key) -> Again:
         """Bring the status of one of them up to date."""
         raw = store.get(key)
         if raw is None or raw["metadata"].get("deletionTimestamp"):
+            self._discovery.forget(kind, key)
             return Again(forget=raw is None)
         now = utc_now()
         status, look_again = catalogues.describe(
@@ -38,11 +47,15 @@ class CatalogueStatus:
             locations=self._world.locations(),
             settings=self._settings,
             now=now,
+            finding=self._discovery.follow(kind, raw),
         )
         if status is not None:
             version = raw["metadata"]["resourceVersion"]
             try:
                 store.put(await self._cluster.write_status(kind, *key, status, version=version))
+                for event in discovered.events(raw, {"status": status}):
+                    log.info("%s %s/%s: %s", kind.plural, *key, event.message)
+                    self._recorder.tell(raw, event, kind=kind)
             except Refusal as refusal:
                 if refusal.outcome in (Outcome.INVALID, Outcome.FORBIDDEN):
                     words = f"the status was not stored: {refusal.message}"

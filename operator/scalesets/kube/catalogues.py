@@ -1,7 +1,8 @@
 """GalleryImage and Extension: the versions that a set sees, the image of each, and what their status says
 (docs/api.md; O10, O18).
 
-The status keeps the image of every version ever seen. Of two objects for one product the younger gets the condition
+The status keeps the image of every version ever seen. What discovery found counts beside the spec's versions, and the
+spec's win (``entries``). Of two objects for one product the younger gets the condition
 Duplicate.
 """
 
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from scalesets.engine import catalogue, versions
 from scalesets.engine.catalogue import CatalogueStatus, PublishedVersion, RegionState, ReplicationState, SeenVersion
 from scalesets.engine.view import Catalogue, Condition, Model, Release
-from scalesets.kube import references, statuses, times
+from scalesets.kube import discovered, references, statuses, times
+from scalesets.kube.discovered import Finding
 from scalesets.kube.memo import Memo
 from scalesets.kube.names import OS, PLATFORM, Raw
 from scalesets.kube.templates import Images
@@ -40,7 +42,7 @@ def for_set(obj: Raw, location: str) -> Catalogue:
 def image_of(obj: Raw, version: str) -> str:
     """The image of a version as it was first seen, else as it is published now; empty when it is neither."""
     seen: Sequence[Raw] = (obj.get("status") or {}).get("versions") or ()
-    for entry in (*seen, *(obj["spec"].get("versions") or ())):
+    for entry in (*seen, *entries(obj)):
         if entry["version"] == version and entry.get("image"):
             return str(entry["image"])
     return ""
@@ -89,20 +91,41 @@ def pull_secrets(seen: Seen, model: Model) -> Iterator[tuple[str, str]]:
             yield from ((secret, where) for secret in _pull_secrets(obj))
 
 
+def entries(obj: Raw) -> list[Raw]:
+    """The published versions, as all of the operator sees them: those of the spec, and those that were discovered
+    and that the spec doesn't name. Numbers are compared, so 1.02.3 in the spec stands for a discovered 1.2.3.
+    """
+    named: list[Raw] = list(obj["spec"].get("versions") or ())
+    found: Sequence[Raw] = (obj.get("status") or {}).get("discovered") or ()
+    if not found:
+        return named
+    numbers = {versions.parse(v["version"]) for v in named}
+    return named + [v for v in found if versions.parse(v["version"]) not in numbers]
+
+
 def describe(
-    obj: Raw, peers: Iterable[Raw], *, locations: Sequence[str], settings: Settings, now: datetime
+    obj: Raw,
+    peers: Iterable[Raw],
+    *,
+    locations: Sequence[str],
+    settings: Settings,
+    now: datetime,
+    finding: Finding | None = None,
 ) -> tuple[dict[str, Any] | None, datetime | None]:
     """The status that an image or extension should have now (None: the one it has), and when to look again.
 
-    ``peers`` are the objects of its kind in its namespace.
+    ``peers`` are the objects of its kind in its namespace; ``finding`` is what its discovery found, if it has any.
     """
     before = obj.get("status") or {}
     generation = obj["metadata"].get("generation") or 0
+    found, discovery = discovered.merge(obj, finding, now)
+    obj = {**obj, "status": {**before, "discovered": found}}
     result = catalogue.reconcile(published_versions(obj), _seen_versions(before), [n for n in locations if n], now)
-    conditions = list(_conditions(obj, peers, result, settings.catalog_namespace))
+    conditions = list(_conditions(obj, peers, result, settings.catalog_namespace, discovery))
     status = {
         "observedGeneration": generation,
         "versions": [_write_seen(s) for s in _kept(obj, result)],
+        **({"discovered": found} if found else {}),
         "latest": [{"region": region, "version": version} for region, version in result.latest[:MOST_REGIONS]],
         "conditions": statuses.write_conditions(conditions, before, now, generation),
     }
@@ -110,10 +133,9 @@ def describe(
 
 
 def published_versions(obj: Raw) -> list[PublishedVersion]:
-    """The versions in spec. Versions of a platform image go everywhere, whatever they name as regions."""
-    spec = obj["spec"]
-    replicated = spec.get("source") != PLATFORM
-    return [_published(v, replicated=replicated) for v in spec.get("versions") or ()]
+    """The versions with what they say. Those of a platform image go everywhere, whatever they name as regions."""
+    replicated = obj["spec"].get("source") != PLATFORM
+    return [_published(v, replicated=replicated) for v in entries(obj)]
 
 
 def _published(version: Raw, *, replicated: bool) -> PublishedVersion:
@@ -182,7 +204,7 @@ def _kept(obj: Raw, result: CatalogueStatus) -> list[SeenVersion]:
     excess = len(newest_first) - MOST_SEEN
     if excess <= 0:
         return newest_first
-    published = {v["version"] for v in obj["spec"].get("versions") or ()}
+    published = {v["version"] for v in entries(obj)}
     removed = [s for s in newest_first if s.version not in published]
     dropped = {s.version for s in removed[-excess:]}
     return [s for s in newest_first if s.version not in dropped]
@@ -202,8 +224,16 @@ def _write_seen(seen: SeenVersion) -> dict[str, Any]:
     return written
 
 
-def _conditions(obj: Raw, peers: Iterable[Raw], result: CatalogueStatus, catalog_namespace: str) -> Iterable[Condition]:
+def _conditions(
+    obj: Raw,
+    peers: Iterable[Raw],
+    result: CatalogueStatus,
+    catalog_namespace: str,
+    discovery: Condition | None,
+) -> Iterable[Condition]:
     stalled = ("", "")
+    empty = not entries(obj)
+    waiting = discovery if discovery is not None and discovered.may_come(discovery) and empty else None
     twin, wrong = _elder_twin(obj, peers), _wrong_dates(obj)
     if not references.counts(obj, catalog_namespace):
         stalled = (
@@ -222,13 +252,22 @@ def _conditions(obj: Raw, peers: Iterable[Raw], result: CatalogueStatus, catalog
         )
     elif wrong:
         stalled = ("InvalidDate", wrong)
+    elif discovery is not None and discovery.reason in discovered.MUST_CHANGE:
+        stalled = (discovery.reason, discovery.message)
+        waiting = None
     reason, message = stalled
-    if not reason:
-        empty = not obj["spec"].get("versions")
+    if reason:
+        words = stalled
+    elif waiting is not None:
+        words = (waiting.reason, waiting.message)
+    else:
         words = ("NoVersions", "no version is published yet") if empty else ("Recorded", "all versions are recorded")
-    yield Condition("Ready", not reason, *(stalled if reason else words))
-    yield Condition("Reconciling", False, "Recorded")
+    yield Condition("Ready", not reason and waiting is None, *words)
+    busy = waiting is not None and not reason
+    yield Condition("Reconciling", busy, *(words if busy else ("Recorded",)))
     yield Condition("Stalled", bool(reason), reason or "Recorded", message)
+    if discovery is not None:
+        yield discovery
     if result.changed:
         changed = ", ".join(result.changed)
         yield Condition("ImageChanged", True, "ImageChanged", f"not used: {changed}; publish under a new version")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from pathlib import Path
@@ -24,6 +25,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.rest import RESTClientObject, RESTResponse
 
 from scalesets.kube.kinds import EVENTS, LEASES, Kind
+from scalesets.kube.metrics import Metrics
 from scalesets.kube.names import FIELD_MANAGER
 from scalesets.kube.stats import Stats
 
@@ -141,6 +143,7 @@ class Cluster:
     def __init__(self, configuration: Configuration, stats: Stats, *, connections: int = 128) -> None:
         self.configuration = configuration
         self.stats = stats
+        self.metrics = Metrics()
         self.may_write: Callable[[], bool] = lambda: True
         configuration.connection_pool_maxsize = connections
         # What the environment says is read once, here, not by every request.
@@ -299,13 +302,20 @@ class Cluster:
     async def _ask(
         self, method: str, path: str, *, body: bytes | None = None, how: str = JSON, seconds: float
     ) -> bytes:
-        response = await self._send(method, path, body, how, self._timeouts[seconds])
-        if response.status >= 300:
-            await self._refuse(method, path, response)
+        code, began = 0, time.monotonic()
         try:
-            return await response.read()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._no_answer(method, path, error) from error
+            response = await self._send(method, path, body, how, self._timeouts[seconds])
+            if response.status >= 300:
+                code = response.status
+                await self._refuse(method, path, response)
+            try:
+                answer = await response.read()
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                raise self._no_answer(method, path, error) from error
+            code = response.status
+            return answer
+        finally:
+            self.metrics.requested(method, _what(path), code, time.monotonic() - began)
 
     async def _send(
         self, method: str, path: str, body: bytes | None, how: str, limit: aiohttp.ClientTimeout

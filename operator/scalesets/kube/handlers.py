@@ -16,6 +16,7 @@ import kopf
 
 from scalesets.kube import startchecks
 from scalesets.kube.client import Cluster, connect
+from scalesets.kube.exposition import PortTaken, serving
 from scalesets.kube.kinds import OURS, Kind
 from scalesets.kube.names import GROUP, VERSION
 from scalesets.kube.runtime import Operator
@@ -46,17 +47,20 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
         operator = Operator(cluster, settings)
         _dump_on_signal(stats, settings)
         try:
-            await kopf.operator(
-                registry=_registry(operator, cluster),
-                settings=_kopf_settings(),
-                clusterwide=not settings.watched_namespaces,
-                namespaces=settings.watched_namespaces,
-                standalone=True,
-                liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
-                if settings.liveness_port
-                else None,
-                stop_flag=operator.stopped,
-            )
+            async with serving(cluster.metrics, settings.metrics_port):
+                await kopf.operator(
+                    registry=_registry(operator, cluster),
+                    settings=_kopf_settings(),
+                    clusterwide=not settings.watched_namespaces,
+                    namespaces=settings.watched_namespaces,
+                    standalone=True,
+                    liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
+                    if settings.liveness_port
+                    else None,
+                    stop_flag=operator.stopped,
+                )
+        except PortTaken as taken:
+            raise CannotStart(str(taken)) from taken
         except Exception as error:
             log.debug("the watches of our kinds ended", exc_info=error)
             return operator.failure or WatchesEnded(f"the watches of our kinds ended: {_words(error)}")

@@ -71,6 +71,13 @@ class Holdings:
         yield from ((namespace, MACHINE + name) for namespace, name in self.machines.all_keys())
         yield from ((namespace, GROUP_OF + name) for namespace, name in self.groups.all_keys())
 
+    def fleets(self) -> Iterator[tuple[Raw, Iterator[tuple[str, bool]]]]:
+        """Every set, machine and availability set, with image version and health of each instance of its own."""
+        for store in (self.sets, self.machines, self.groups):
+            for raw in store.values():
+                there = self.pods.instances(raw["metadata"]["uid"]).values()
+                yield raw, ((i.release.image_version, i.healthy) for i in there)
+
     def named_by(self, group: Key) -> Collection[str]:
         """The machines that name an availability set."""
         return self._members.get(group, {})

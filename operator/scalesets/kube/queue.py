@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,25 @@ class Again:
     forget: bool = False  # the object is gone
 
 
+class Meter(Protocol):
+    """Told how long keys wait, and how long the work on them takes (seconds)."""
+
+    def taken(self, seconds: float) -> None:
+        """A key is taken, after it waited so long."""
+
+    def worked(self, seconds: float, *, failed: bool) -> None:
+        """The work on it is over."""
+
+    def follow_queue(self, depth: Callable[[], int]) -> None:
+        """Whom to ask how many keys wait."""
+
+
 class _State:
-    __slots__ = ("due", "failures", "queued", "running", "settled", "timer", "urgent", "wanted")
+    __slots__ = ("due", "failures", "queued", "queued_at", "running", "settled", "timer", "urgent", "wanted")
 
     def __init__(self) -> None:
         self.queued = False
+        self.queued_at = 0.0
         self.running = False
         self.wanted = False  # added while running
         self.urgent = False  # … and not to wait until it settles
@@ -51,8 +66,9 @@ class _State:
 class WorkQueue(Generic[K]):
     """Runs ``work(key)`` for keys that were added. ``work`` answers ``Again``; an exception means ``failed``."""
 
-    def __init__(self, work: Callable[[K], Awaitable[Again]], *, workers: int = 16) -> None:
+    def __init__(self, work: Callable[[K], Awaitable[Again]], *, workers: int = 16, meter: Meter | None = None) -> None:
         self._work = work
+        self._meter = meter
         self._workers = workers
         self._busy = 0
         self._states: dict[K, _State] = {}
@@ -61,6 +77,8 @@ class WorkQueue(Generic[K]):
         self._open = False
         self._idle = asyncio.Event()
         self._idle.set()
+        if meter is not None:
+            meter.follow_queue(lambda: len(self._ready))
 
     def start(self) -> None:
         """Begin to work on what was added."""
@@ -121,6 +139,7 @@ class WorkQueue(Generic[K]):
 
     def _enqueue(self, key: K, state: _State) -> None:
         state.queued = True
+        state.queued_at = time.monotonic()
         if state.timer is not None:
             state.timer.cancel()
             state.timer = None
@@ -139,6 +158,9 @@ class WorkQueue(Generic[K]):
             task.add_done_callback(self._tasks.discard)
 
     async def _run(self, key: K, state: _State) -> None:
+        began = time.monotonic()
+        if self._meter is not None:
+            self._meter.taken(began - state.queued_at)
         try:
             again = await self._work(key)
         except Exception:
@@ -149,6 +171,8 @@ class WorkQueue(Generic[K]):
             self._busy -= 1
             if not self._busy:
                 self._idle.set()
+        if self._meter is not None:
+            self._meter.worked(time.monotonic() - began, failed=again.failed)
         self._finish(key, state, again)
         self._dispatch()
 

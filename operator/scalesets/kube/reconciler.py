@@ -14,12 +14,14 @@ from datetime import datetime
 from scalesets.engine.decide import decide
 from scalesets.engine.decision import Decision, Event
 from scalesets.engine.groups import as_one_set, decide_group
+from scalesets.engine.view import SetView
 from scalesets.kube import views
 from scalesets.kube.at_work import awaited, models_at_work
 from scalesets.kube.catalogue_status import CatalogueStatus
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
 from scalesets.kube.credentials import Credentials
+from scalesets.kube.discovery import Discovery
 from scalesets.kube.execution import Execution
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.groundwork import Groundwork, without_model
@@ -43,6 +45,8 @@ SHARE_OF_TIME = 60
 """Decisions about one set take at most one part in so many of the time while events pour in."""
 SHORTEST_SETTLE, LONGEST_SETTLE = 0.005, 0.1
 
+_TOPICS = {IMAGES: Topic.IMAGE, EXTENSIONS: Topic.EXTENSION}
+
 
 class Reconciler:
     """The work of the queue."""
@@ -61,7 +65,8 @@ class Reconciler:
         self._settings = settings
         self._recorder = recorder
         self._groundwork = Groundwork(cluster, world)
-        self._catalogue_status = CatalogueStatus(cluster, world, settings, recorder)
+        self.discovery = Discovery(cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0))
+        self._catalogue_status = CatalogueStatus(cluster, world, settings, recorder, self.discovery)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._tidying = Tidying(cluster, world, self._performer.disks)
         self._kubelets = Kubelets(cluster)
@@ -136,15 +141,28 @@ class Reconciler:
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)
+        self._cluster.metrics.decided(ended - started)
         settle = min(max((time.thread_time() - cpu) * SHARE_OF_TIME, SHORTEST_SETTLE), LONGEST_SETTLE)
         context = Context(key, seen, view, memory)
         _remember_limit(memory, decision, now)
-        memory.awaited = awaited(view)
+        self._note_ready(view, memory, now)
         if not view.deleting and (await self._performer.adopt(context)):
             return Again(at_once=True)
         return await self._execution.carry_out(
             context, decision, now, settle=settle, since=woken or started, observed=observed
         )
+
+    def _note_ready(self, view: SetView, memory: Memory, now: datetime) -> None:
+        """Who of the running batch is Ready now, and was made anew and awaited."""
+        before, memory.awaited = memory.not_ready, awaited(view)
+        memory.not_ready = set(memory.awaited)
+        upgrade = view.current_upgrade
+        running = upgrade.status.running_batch if upgrade is not None and upgrade.status is not None else None
+        if upgrade is None or running is None or running.extension:
+            return
+        for ordinal in before - memory.not_ready - running.failed:
+            if ordinal in running.members:
+                self._cluster.metrics.became_ready(upgrade.type.value, (now - running.start).total_seconds())
 
     def _waits_for_place(self, seen: Seen) -> bool:
         group = self._world.group_of(seen.scale_set)

@@ -67,7 +67,9 @@ def rights(settings: Settings) -> list[Right]:
     if settings.namespaces and settings.catalog_namespace not in settings.namespaces:
         found += _of(roles["ClusterRole", "scaleset-operator-catalog"], settings.catalog_namespace)
     for right in _of(roles["ClusterRole", "scaleset-operator-cluster"], ""):
-        if right.resource != "namespaces" or not settings.namespaces:  # who serves some doesn't look at all
+        if (
+            right.resource != "namespaces" or not settings.namespaces
+        ):  # who serves some gets these, and says it when it may not
             found.append(right)
     if settings.leader_election:
         found += _of(roles["Role", "scaleset-operator"], settings.lease_namespace)

@@ -45,7 +45,9 @@ class Operator:
         self.world = World(settings, self._wake)
         self._recorder = Recorder(cluster, settings.identity)
         self._reconciler = Reconciler(cluster, self.world, settings, self._recorder, again=self._again)
-        self._queue: WorkQueue[Work] = WorkQueue(self._reconciler.look)
+        self._queue: WorkQueue[Work] = WorkQueue(self._reconciler.look, meter=cluster.metrics)
+        self.world.upgrades.tell_too(lambda _, before, after: cluster.metrics.upgrade_changed(before, after))
+        cluster.metrics.gather(self.world.fleets)
         self._lease = Lease(
             cluster, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity
         )
@@ -67,6 +69,7 @@ class Operator:
     async def stop(self) -> None:
         """Finish the writes that are under way, send no new ones, and let the next operator lead."""
         await self._queue.stop()
+        await self._reconciler.discovery.close()
         await self._reconciler.pool.drain()
         if self.leading:
             await self._recorder.close()
@@ -98,6 +101,7 @@ class Operator:
             len(self.world.claims.store),
         )
         self.leading = True
+        self._cluster.metrics.lead()
         self._queue.start()
         self._spawn(self._recorder.run(), "events")
         await self._keep_swept()

@@ -25,7 +25,9 @@ class Settings:
     catalog_namespace: str = "scaleset-system"  # images and extensions that are shared by all namespaces
     default_location: str = "local"  # of sets that name none
     timing: Timing = field(default_factory=Timing)
-    read_secrets: bool = True  # preflight may GET Secrets; a refusal is said, not an error
+    read_secrets: bool = True  # preflight and discovery may GET Secrets; a refusal is said, not an error
+    discovery: bool = True  # registries are asked for tags where an image or extension says so
+    discovery_registries: tuple[str, ...] = ()  # the registries that may be asked; empty: all but loopback
 
     leader_election: bool = True
     lease_namespace: str = "scaleset-system"
@@ -35,6 +37,7 @@ class Settings:
     watch_patience: float = WATCH_PATIENCE  # seconds for which a watch may be away before the operator ends itself
     concurrency: int = 48  # writes at the same time, over all sets
     liveness_port: int | None = None
+    metrics_port: int | None = None
     stats_file: Path | None = None  # where to write the figures of stats.py
 
     def serves(self, namespace: str) -> bool:

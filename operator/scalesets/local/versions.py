@@ -8,6 +8,8 @@ ETCD = "3.6.16"
 HELM = "4.3.1"
 KIND = "0.33.0"
 METRICS_SERVER = "0.9.0"
+REGISTRY = "3.1.2"
+"""The registry of the distribution project, for rehearsing discovery; no part of the control plane."""
 GO = "1.26"
 """The oldest Go that builds them (the `go` line of the go.mod files)."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from scalesets.cli import words
-from scalesets.cli.fields import at, condition, text, when
+from scalesets.cli.fields import at, condition, name_of, text, when
 from scalesets.cli.program import hint
 from scalesets.cli.views import budgets, cures, images, instances, status
 from scalesets.cli.views.extensions_due import ABOUT_EXTENSIONS
@@ -87,6 +87,22 @@ def newer_versions(sight: Sight) -> Iterator[Finding]:
         why = cures.version_state(version, sight.now)
         if why:
             yield Finding(Weight.NOTE, "NotLatest", f"version {version.version} is newer, but {why}")
+
+
+def versions_not_found(sight: Sight) -> Iterator[Finding]:
+    """Images and extensions whose registry doesn't tell of new versions (docs/api.md, "Discovery")."""
+    model, around = sight.view.model, sight.around
+    if model is None:
+        return
+    image = references.find_image(model.image, around.images, around.catalog_namespace)
+    extensions = [references.find_extension(e.key, around.extensions) for e in model.extensions]
+    for kind, obj in (("GalleryImage", image), *(("Extension", e) for e in extensions)):
+        told = condition(obj, "Discovered") if obj is not None else None
+        if obj is not None and told is not None and told.status == "False":
+            message = f"{kind} {name_of(obj)}: new versions aren't found: {told.message}"
+            yield Finding(
+                Weight.NOTE, "NotDiscovered", message, f"see the condition Discovered of {kind} {name_of(obj)}"
+            )
 
 
 def share_of_unhealthy(sight: Sight) -> Iterator[Finding]:

@@ -25,6 +25,7 @@ CHAIN: tuple[Check, ...] = (
     due.share_of_unhealthy,
     due.is_due,
     due.newer_versions,
+    due.versions_not_found,
     extensions_due.are_due,
     extensions_due.newer_versions,
     due.new_instances,

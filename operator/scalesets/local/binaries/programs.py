@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scalesets.local.versions import ETCD, HELM, KIND, KUBERNETES, METRICS_SERVER
+from scalesets.local.versions import ETCD, HELM, KIND, KUBERNETES, METRICS_SERVER, REGISTRY
 
 PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 """The control plane's."""
@@ -17,6 +17,7 @@ _OTHERS = {
     "helm": ("helm", HELM, "helm.sh/helm/v4/cmd/helm"),
     "kind": ("kind", KIND, "sigs.k8s.io/kind"),
     "metrics-server": ("metrics-server", METRICS_SERVER, "sigs.k8s.io/metrics-server/cmd/metrics-server"),
+    "registry": ("registry", REGISTRY, "github.com/distribution/distribution/v3/cmd/registry"),
 }
 
 
