@@ -504,3 +504,52 @@ def test_a_users_start_of_an_extension_is_refused_by_name_while_a_secret_is_miss
     refused = status_of(world, "mine")
     assert (refused.code, refused.error_code) == (Code.FAULTED, "ExternalResourceMissing")
     assert refused.error == "Secret keys is missing" and not world.patches
+
+
+@pytest.mark.requirement("E2", "E6")
+@pytest.mark.parametrize("smaller", ["policy", "set"])
+def test_the_second_extension_keeps_to_what_may_be_touched_by_then(smaller: str) -> None:
+    """Between the batches of one visit the policy allows less, or the set shrinks."""
+    world = a_set(BACKUP, MONITOR, replicas=20, update_domains=1)
+    for extension in (BACKUP, MONITOR):
+        world.publish_extension(extension.key, "1.1.0")
+    world.run(until=batch(1))
+    if smaller == "policy":
+        world.policy = replace(QUICK, max_batch_percent=5)
+    else:
+        world.replicas = 6
+    world.run()
+    status = status_of(world)
+    assert [len(b.members) for b in status.batches[:3]] == [4, 1, 1]
+    assert status.code is Code.COMPLETED
+    assert set(installed(world).values()) == set(installed(world, "backup").values()) == {"1.1.0"}
+
+
+@pytest.mark.requirement("E6", "E5d")
+def test_the_second_extension_stays_inside_a_zone_once_the_policy_says_so() -> None:
+    cross_zone = replace(QUICK, cross_zone=True)
+    world = a_set(BACKUP, MONITOR, replicas=20, update_domains=1, zones=("1", "2"), policy=cross_zone)
+    for extension in (BACKUP, MONITOR):
+        world.publish_extension(extension.key, "1.1.0")
+    world.run(until=batch(1))
+    world.policy = QUICK
+    world.run()
+    first, second = status_of(world).batches[:2]
+    assert (first.zone, set(first.members)) == ("", {0, 1, 2, 3})
+    assert (second.zone, set(second.members)) == ("1", {0, 2})
+    assert set(installed(world).values()) == {"1.1.0"}
+
+
+@pytest.mark.requirement("E6")
+@pytest.mark.parametrize("how", ["protected", "old kubelet"])
+def test_who_must_not_be_touched_any_more_is_left_alone_by_the_second_extension(how: str) -> None:
+    world = a_set(BACKUP, MONITOR, replicas=5)
+    for extension in (BACKUP, MONITOR):
+        world.publish_extension(extension.key, "1.1.0")
+    world.run(until=lambda w: w.patches)
+    (world.protected if how == "protected" else world.unpatchable).add(0)
+    world.run(MINUTE * 5)
+    status = status_of(world)
+    assert status.code is Code.COMPLETED
+    assert installed(world) == {0: "1.0.0", **dict.fromkeys(range(1, 5), "1.1.0")}
+    assert not any(b.failed for b in status.batches)
