@@ -468,19 +468,21 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: hasattr(self, "refereed"))
     @invariant()
     def what_failed_has_its_rest(self):
-        """What failed isn't tried again by itself before the retry interval is over (E4)."""
-        failed = {}
+        """What failed isn't tried again by itself before the retry interval is over (E4), unless something else was
+        tried meanwhile.
+        """
+        last = {}  # extension and major -> what was tried last, and how that went
         for upgrade in sorted(self.world.upgrades.values(), key=lambda u: u.created):
             status = upgrade.status
             if status is None or upgrade.type is not UpgradeType.EXTENSION or upgrade.created < self.world.created:
                 continue
             for target in status.extensions:
-                before = failed.get((target.name, target.to))
-                if upgrade.started_by is StartedBy.PLATFORM and before is not None:
-                    rest = upgrade.created - before.completed
-                    assert rest >= RETRY, (before, upgrade)
-                if status.completed and target.outcome in (TargetOutcome.FAILED, TargetOutcome.STOPPED):
-                    failed[target.name, target.to] = status
+                which = target.name, target.to.partition(".")[0]
+                to, failed = last.get(which, ("", None))
+                if failed is not None and to == target.to and upgrade.started_by is StartedBy.PLATFORM:
+                    assert upgrade.created - failed.completed >= RETRY, (failed, upgrade)
+                fails = status.completed and target.outcome in (TargetOutcome.FAILED, TargetOutcome.STOPPED)
+                last[which] = target.to, status if fails else None
 
     def teardown(self):
         """Faults end, health returns, everything is approved, and good versions of all images are out (a set whose only

@@ -21,6 +21,7 @@ from scalesets.engine.view import (
     CatalogueVersion,
     Code,
     ExtensionTarget,
+    LastUpgrade,
     Model,
     ModelExtension,
     Ordinals,
@@ -98,11 +99,21 @@ def start_time(view: SetView, extension: ModelExtension, target: ExtensionTarget
         return None
     due = triggers.after_publishing(view, f"{target.name}/{target.to}", version.available_since)
     last = view.status.last_extension_upgrades.get(target.name)
-    if last is None or last.version != target.to:
+    if last is None or not _was_tried(target, last, due):
         return due
     if last.code == reasons.CANCELLED_BY_USER:
         return None if view.model is not None and last.model == view.model.name else due
     return max(due, last.completed + view.timing.extension_retry_interval)
+
+
+def _was_tried(target: ExtensionTarget, last: LastUpgrade, due: datetime) -> bool:
+    """Whether the extension's last upgrade was about the target. What is remembered is one version, of several majors
+    that of the one that fared worst: what was due by then for another major was tried with it.
+    """
+    if last.version == target.to:
+        return True
+    another_major = versions.parse(last.version)[:1] != versions.parse(target.to)[:1]
+    return another_major and last.outcome is not Code.COMPLETED and due <= last.completed
 
 
 def goal(some: Targets, name: str, release: Release) -> str:
