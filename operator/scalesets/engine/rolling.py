@@ -92,11 +92,15 @@ def rolls_back(view: SetView, upgrade: Upgrade) -> bool:
 
 
 def has_failed(view: SetView, census: Census) -> bool:
-    """Whether so many failed that the upgrade stops when the batch that is being put back is judged (O13)."""
+    """Whether so many failed that the upgrade stops when the batch that is being put back is judged, or has stopped
+    (O13).
+    """
     upgrade = view.current_upgrade
     status = upgrade.status if upgrade is not None else None
-    if upgrade is None or status is None or status.code is not Code.ROLLING_BACK:
+    if upgrade is None or status is None:
         return False
+    if status.code is not Code.ROLLING_BACK:
+        return status.code is Code.FAULTED and status.error_code == checks.UPGRADED
     policy = policy_for(view, upgrade.type)
     return checks.upgraded_instances(census, policy, status.batches, status.scope) is not None
 
