@@ -332,7 +332,7 @@ class Machine(RuleBasedStateMachine):
     def recreate(self, orphans):
         self._excuse(*self.world.pods)
         self.world.recreate(orphans=orphans)
-        self.world.turn()  # what becomes of orphans before somebody adopts them isn't known to anybody
+        self.work(2)  # what becomes of orphans before somebody adopts them isn't known; a trial may end the first turn
         self.late = None
 
     # -- the application and fate ----------------------------------------------------------------------------------
