@@ -204,7 +204,6 @@ def test_a_member_that_was_not_patched_yet_is_at_work() -> None:
     assert (view.status, view.detail) == ("RollingBack", "monitor not patched back yet")
 
 
-@pytest.mark.requirement("E6")
 def test_instances_show_versions_where_they_differ() -> None:
     drawn = instances_drawing.render(instances.read(one_stopped().snapshot()), now=NOW)
     golden.check("instances_extensions", drawn, width=160)
@@ -220,7 +219,6 @@ def test_after_a_failure_status_says_when_it_is_tried_again() -> None:
     assert "logs 1.0.0   automatic upgrade NotSupported" in told
 
 
-@pytest.mark.requirement("E6")
 def test_history_of_extension_upgrades() -> None:
     scene = a_pair()
     done = an_upgrade("web-ext-1", type_="Extension", code="Completed", progress=(10, 0, 0, 0), started=before(days=1))

@@ -73,7 +73,6 @@ async def test_what_fails_is_put_back_and_the_rest_left_alone(operator: Operator
     assert scene.uids("Pod") == uids
 
 
-@pytest.mark.requirement("E5c")
 async def test_an_availability_set_that_does_not_exist_is_said(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_machine("db", availabilitySet="nope"))
     await until_ready(scene, "db")

@@ -66,7 +66,6 @@ async def test_the_operator_is_killed_while_putting_back(own_operators: Operator
     assert scene.uids("Pod") == uids
 
 
-@pytest.mark.requirement("E5c")
 @pytest.mark.parametrize("policy", ["Background", "Foreground"])
 async def test_the_set_is_deleted_in_mid_upgrade(operator: Operator, scene: Scene, policy: str) -> None:
     await begin(scene, *NAMES, healthTimeout="PT10S")

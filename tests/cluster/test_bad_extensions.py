@@ -12,7 +12,6 @@ from scene import Scene
 from apiclient import Refused
 
 
-@pytest.mark.requirement("E6")
 @pytest.mark.parametrize(
     ("extensions", "words"),
     [
@@ -61,7 +60,7 @@ async def test_one_for_another_operating_system(operator: Operator, scene: Scene
     await scene.until_ready()
 
 
-@pytest.mark.requirement("E8a")
+@pytest.mark.requirement("E8c")
 async def test_one_without_a_version_of_the_wanted_major(operator: Operator, scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), an_extension("monitor", "1.0.0"))
     await scene.create(a_set("web", replicas=2, extensions=[uses("monitor", "2.0")]))

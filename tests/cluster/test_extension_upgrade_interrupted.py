@@ -98,7 +98,7 @@ async def test_a_failed_one_is_tried_again_after_the_interval(own_operators: Ope
     assert all(map(is_ready, scene.pods().values()))
 
 
-@pytest.mark.requirement("E9", "E14")
+@pytest.mark.requirement("E9")
 async def test_a_node_that_does_not_restart_sidecars_is_left_out(own_operators: Operators, scene: Scene) -> None:
     await scene.create(a_followed_extension("monitor", "1.0.0"), an_image("ubuntu", "1.0.0"))
     own_operators.new().start()

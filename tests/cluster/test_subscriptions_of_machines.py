@@ -14,10 +14,15 @@ from scene import Scene, batches, code, condition, installed, is_ready
 pytestmark = [pytest.mark.beside, pytest.mark.requirement("E5b")]
 
 
-async def subscribe(scene: Scene, **subscriptions: str | None) -> None:
+async def subscribe(scene: Scene, **subscriptions: str) -> None:
     for namespace, name in zip((scene.namespace, scene.beside[0]), subscriptions.values(), strict=True):
-        body = {"metadata": {"labels": {"scalesets.dev/subscription": name}}}
+        body = {"metadata": {"labels": {"scalesets.dev/subscription": own(scene, name)}}}
         await scene.api.patch("Namespace", "", namespace, body)
+
+
+def own(scene: Scene, name: str) -> str:
+    """A subscription that no other scenario has: their machines may still be there, and would count."""
+    return f"{name}-{scene.namespace.rpartition('-')[2]}"
 
 
 async def begin(scene: Scene, names: Sequence[str], **fields: Any) -> None:
@@ -115,7 +120,7 @@ async def test_a_machine_that_is_deleted_in_its_batch_lets_the_next_begin(operat
 async def test_the_operator_of_one_namespace_reads_the_label_and_names_what_it_does_not_see(
     own_operators: Operators, scene: Scene
 ) -> None:
-    await subscribe(scene, here="kiosk", there="kiosk")  # of nobody else's, whose namespaces may still be there
+    await subscribe(scene, here="shop", there="shop")
     for body in (an_image("ubuntu", "1.0.0"), a_machine("db")):
         await scene.create(body)
     own_operators.new(f"--namespace={scene.namespace}", "--no-leader-election").start()
@@ -125,8 +130,8 @@ async def test_the_operator_of_one_namespace_reads_the_label_and_names_what_it_d
         return found.get("message", "") if found.get("status") == "True" else ""
 
     message = await scene.until(told, what="the condition")
-    assert f"subscription kiosk has namespaces that this operator doesn't serve ({scene.beside[0]})" in message
-    await subscribe(scene, here="kiosk", there="bank")
+    assert f"subscription {own(scene, 'shop')} has namespaces that this operator doesn't serve ({scene.beside[0]})" in message
+    await subscribe(scene, here="shop", there="bank")
     await scene.until(lambda: not told(), what="the condition to go")
 
 

@@ -32,6 +32,12 @@ class Container:
         """Whether it is shown ready."""
         return not self.unmade and (not self.bad or now < self.true_from)
 
+    def mend(self) -> None:
+        """Its version is mended: it gets well, or is made after all, as another than the one before."""
+        self.bad = False
+        if self.unmade:
+            self.unmade, self.id = False, f"{self.id}/made"
+
     def changes(self) -> Iterator[datetime]:
         """When it is shown otherwise."""
         yield from (self.from_, self.true_from)

@@ -110,7 +110,8 @@ class Server(State):
             gallery = galleries.get(key)
             if gallery is None or not gallery.exists or version not in {s.version for s in gallery.seen}:
                 return f"no image is known for {key} {version}"
-        return ""
+        unknown = [f"{name}:{version}" for name, version in release.extensions]
+        return next((f"no image is known for {what}" for what in unknown if what in self.unknown_images), "")
 
     def _act(self, action: d.Action) -> None:
         match action:

@@ -272,7 +272,7 @@ def test_in_manual_mode_only_who_is_on_the_latest_model() -> None:
     assert installed(world) == {0: "1.0.0", 1: "1.1.0", 2: "1.0.0", 3: "1.0.0", 4: "1.0.0"}
 
 
-@pytest.mark.requirement("E5d", "O20")
+@pytest.mark.requirement("E6", "O5")
 def test_a_user_starts_one_by_name() -> None:
     world = a_set(
         replace(MONITOR, enable_automatic_upgrade=False), replace(BACKUP, enable_automatic_upgrade=False), replicas=5
@@ -407,7 +407,7 @@ def test_why_it_failed_last_time_is_kept_when_the_instances_are_well_again() -> 
     assert world.status.last_extension_upgrades["monitor"].reason == target.error
 
 
-@pytest.mark.requirement("E4", "E11")
+@pytest.mark.requirement("E11")
 def test_what_is_installed_is_still_said_while_the_model_is_not_known() -> None:
     world = a_set(MONITOR, replicas=5)
     world.bad.add("monitor:1.1.0")
@@ -482,7 +482,6 @@ def test_opting_in_to_what_is_due_already_is_not_held_up_by_its_own_labels() -> 
     assert set(installed(world).values()) == {"1.1.0"}
 
 
-@pytest.mark.requirement("E3")
 def test_an_image_that_is_not_known_is_asked_for_with_back_off() -> None:
     world = a_set(MONITOR, replicas=5, unknown_images={"monitor:1.2.0"})
     world.publish_extension("acme/monitor", "1.2.0").run(MINUTE * 3)
@@ -493,7 +492,7 @@ def test_an_image_that_is_not_known_is_asked_for_with_back_off() -> None:
     assert set(installed(world).values()) == {"1.2.0"}
 
 
-@pytest.mark.requirement("O15", "E1")
+@pytest.mark.requirement("O15")
 def test_a_users_start_of_an_extension_is_refused_by_name_while_a_secret_is_missing() -> None:
     world = a_set(
         replace(MONITOR, enable_automatic_upgrade=False), replicas=5, missing_secrets="Secret keys is missing"
@@ -504,3 +503,87 @@ def test_a_users_start_of_an_extension_is_refused_by_name_while_a_secret_is_miss
     refused = status_of(world, "mine")
     assert (refused.code, refused.error_code) == (Code.FAULTED, "ExternalResourceMissing")
     assert refused.error == "Secret keys is missing" and not world.patches
+
+
+@pytest.mark.requirement("E2", "E6")
+@pytest.mark.parametrize("smaller", ["policy", "set"])
+def test_the_second_extension_keeps_to_what_may_be_touched_by_then(smaller: str) -> None:
+    """Between the batches of one visit the policy allows less, or the set shrinks."""
+    world = a_set(BACKUP, MONITOR, replicas=20, update_domains=1)
+    for extension in (BACKUP, MONITOR):
+        world.publish_extension(extension.key, "1.1.0")
+    world.run(until=batch(1))
+    if smaller == "policy":
+        world.policy = replace(QUICK, max_batch_percent=5)
+    else:
+        world.replicas = 6
+    world.run()
+    status = status_of(world)
+    assert [len(b.members) for b in status.batches[:3]] == [4, 1, 1]
+    assert status.code is Code.COMPLETED
+    assert set(installed(world).values()) == set(installed(world, "backup").values()) == {"1.1.0"}
+
+
+@pytest.mark.requirement("E6", "E5d")
+def test_the_second_extension_stays_inside_a_zone_once_the_policy_says_so() -> None:
+    cross_zone = replace(QUICK, cross_zone=True)
+    world = a_set(BACKUP, MONITOR, replicas=20, update_domains=1, zones=("1", "2"), policy=cross_zone)
+    for extension in (BACKUP, MONITOR):
+        world.publish_extension(extension.key, "1.1.0")
+    world.run(until=batch(1))
+    world.policy = QUICK
+    world.run()
+    first, second = status_of(world).batches[:2]
+    assert (first.zone, set(first.members)) == ("", {0, 1, 2, 3})
+    assert (second.zone, set(second.members)) == ("1", {0, 2})
+    assert set(installed(world).values()) == {"1.1.0"}
+
+
+@pytest.mark.requirement("E6")
+@pytest.mark.parametrize("how", ["protected", "old kubelet"])
+def test_who_must_not_be_touched_any_more_is_left_alone_by_the_second_extension(how: str) -> None:
+    world = a_set(BACKUP, MONITOR, replicas=5)
+    for extension in (BACKUP, MONITOR):
+        world.publish_extension(extension.key, "1.1.0")
+    world.run(until=lambda w: w.patches)
+    (world.protected if how == "protected" else world.unpatchable).add(0)
+    world.run(MINUTE * 5)
+    status = status_of(world)
+    assert status.code is Code.COMPLETED
+    assert installed(world) == {0: "1.0.0", **dict.fromkeys(range(1, 5), "1.1.0")}
+    assert not any(b.failed for b in status.batches)
+
+
+def with_two_majors(*, bad: bool) -> World:
+    """A set of which half has another major; both majors get a newer version."""
+    world = a_set(MONITOR, replicas=10)
+    world.publish_extension("acme/monitor", "2.0.0")
+    for ordinal in range(5):
+        world.pods[ordinal].release = replace(world.pods[ordinal].release, extensions=(("monitor", "2.0.0"),))
+    world.run(MINUTE)
+    assert not world.upgrades
+    world.bad |= {"monitor:1.1.0", "monitor:2.1.0"} if bad else set()
+    world.publish_extension("acme/monitor", "1.1.0", "2.1.0")
+    return world
+
+
+@pytest.mark.requirement("E4")
+def test_two_majors_that_failed_are_both_tried_again_after_the_retry_interval() -> None:
+    world = with_two_majors(bad=True)
+    world.run(MINUTE * 9)
+    first = status_of(world)
+    assert first.code is Code.FAULTED
+    assert first.completed is not None
+    world.run(MINUTE * 5)
+    times = sorted(u.created for u in world.upgrades.values())
+    assert len(times) == 2
+    assert times[1] == first.completed + world.timing.extension_retry_interval
+
+
+@pytest.mark.requirement("E1", "O5")
+def test_a_user_who_cancels_an_upgrade_of_two_majors_has_cancelled_both() -> None:
+    world = with_two_majors(bad=False)
+    world.run(until=batch(1))
+    world.cancel(world.only_upgrade(EXTENSION).name)
+    world.run()
+    assert status_of(world).code is Code.CANCELLED

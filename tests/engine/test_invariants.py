@@ -18,7 +18,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from engine import reached
 from engine.refereed import Refereed
 from engine.world import FIRST_MODEL, IMAGE, SECOND, World
-from scalesets.engine.view import ModelExtension, OSUpgradePolicy, RollingPolicy, Timing, UpgradeMode, UpgradeType
+from scalesets.engine.reasons import CANCELLED_BY_USER
+from scalesets.engine.view import (
+    Code,
+    ModelExtension,
+    OSUpgradePolicy,
+    RollingPolicy,
+    StartedBy,
+    TargetOutcome,
+    Timing,
+    UpgradeMode,
+    UpgradeType,
+)
 
 ordinal = st.integers(0, 30)
 index = st.integers(0, 10)
@@ -37,7 +48,12 @@ OS_POLICIES = st.fixed_dictionaries(
     {"use_rolling_policy": st.booleans(), "deferral": st.booleans(), "disable_roll_back": st.booleans()}
 )
 EXTENSIONS = tuple(ModelExtension(name, f"acme/{name}", "1.0") for name in ("backup", "monitor"))
+SECOND_MAJOR = "2.0.0"
+FAULTS = ["bad", "unmade", "unknown"]
+"""What may be the matter with a version: its container fails, can't be made, or has no image."""
 QUICKLY = {"health_timeout": 20 * SECOND, "provisioning_timeout": 40 * SECOND}
+
+RETRY = timedelta(minutes=3)
 
 STALE = 2 * SECOND
 """A write that comes later than this after its decision isn't sent any more: the operator's lease is over."""
@@ -55,12 +71,12 @@ class Machine(RuleBasedStateMachine):
         os_policy=OS_POLICIES,
         lag=st.sampled_from([0.0, 0.0, 0.5, 1.5]),
         keep_claims=st.booleans(),
-        extensions=st.lists(st.sampled_from(EXTENSIONS), max_size=2, unique=True),
+        extensions=st.sampled_from([EXTENSIONS, EXTENSIONS, EXTENSIONS[::-1], EXTENSIONS[:1], ()]),
     )
     def begin(self, replicas, zones, domains, mode, policy, os_policy, lag, keep_claims, extensions):
         self.world = World(
             model=replace(FIRST_MODEL, extensions=tuple(replace(e, enable_automatic_upgrade=True) for e in extensions)),
-            timing=Timing(extension_retry_interval=timedelta(minutes=3)),
+            timing=Timing(extension_retry_interval=RETRY),
             replicas=replicas,
             zones=zones,
             update_domains=domains,
@@ -110,18 +126,76 @@ class Machine(RuleBasedStateMachine):
             else:
                 world.exclude(chosen.version, excluded=how == "exclude")
 
-    @rule(which=st.sampled_from(EXTENSIONS), how=st.sampled_from(["good", "good", "bad", "major", "withdraw"]))
+    @rule(which=st.sampled_from(EXTENSIONS), how=st.sampled_from(["good", *FAULTS, "major", "withdraw"]))
     def publish_extension(self, which, how):
-        gallery = self.world.extensions[which.key]
+        world, gallery = self.world, self.world.extensions[which.key]
         if how == "withdraw":
             if len(gallery.published) > 1:
-                self.world.withdraw_extension(which.key, gallery.published[-1].version)
+                world.withdraw_extension(which.key, gallery.published[-1].version)
             return
         self.patch += 1
-        version = f"{2 if how == 'major' else 1}.{self.patch}.0"
-        if how == "bad":
-            self.world.bad.add(f"{which.name}:{version}")
-        self.world.publish_extension(which.key, version)
+        if how == "major":
+            self._publish_major(which)
+        there = {p.version.partition(".")[0] for p in gallery.published}
+        fault = {"bad": world.bad, "unmade": world.unmade, "unknown": world.unknown_images}.get(how, set())
+        for version in sorted(f"{major}.{self.patch}.0" for major in there):
+            fault.add(f"{which.name}:{version}")
+            world.publish_extension(which.key, version)
+
+    def _publish_major(self, which):
+        if not any(p.version == SECOND_MAJOR for p in self.world.extensions[which.key].published):
+            self.world.publish_extension(which.key, SECOND_MAJOR)
+
+    @rule(faults=st.permutations(["good", *FAULTS]))
+    def publish_both(self, faults):
+        """Two are due at once; the first may fail, or the second, or both."""
+        for extension, how in zip(EXTENSIONS, faults, strict=False):
+            self.publish_extension(extension, how)
+
+    @rule(faults=st.permutations(["good", "good", *FAULTS]), batches=st.integers(1, 3))
+    def publish_both_and_wait_for_a_batch(self, faults, batches):
+        self.publish_both(faults)
+        self.wait_for_a_batch(batches)
+
+    @rule(which=st.sampled_from(EXTENSIONS), how=st.sampled_from(FAULTS[:2]), mended=st.booleans())
+    def break_the_way_back(self, which, how, mended):
+        """A version fails, and the former one isn't what it was either."""
+        world = self.world
+        fault = {"bad": world.bad, "unmade": world.unmade}[how]
+        runs = {dict(p.release.extensions).get(which.name) for p in world.pods.values()} - {None}
+        broken = {f"{which.name}:{version}" for version in runs} - fault
+        self.publish_extension(which, how)
+        self.wait_for_a_batch(1)
+        fault |= broken  # whoever is patched from now on
+        end = world.now + timedelta(minutes=2)
+        while not self._puts_back() and world.now < end:
+            world.run(SECOND)
+        world.run(3 * SECOND)
+        fault -= broken
+        if mended:
+            self.mend()
+
+    @rule()
+    def mend(self):
+        """Whatever is the matter with versions of extensions, they are mended; who runs one gets well."""
+        world = self.world
+        for fault in (world.bad, world.unmade):
+            fault -= {what for what in fault if ":" in what}
+        world.unknown_images.clear()
+        for pod in world.pods.values():
+            for container in pod.containers.values():
+                container.mend()
+
+    @rule(mended=st.booleans())
+    def wait_for_the_retry(self, mended):
+        """What failed is tried again."""
+        if mended:
+            self.mend()
+        self.wait(200)
+
+    def _puts_back(self):
+        live = [u.status for u in self.world.upgrades.values() if u.status is not None and not u.finished]
+        return any(status.running_batch is not None and status.running_batch.rolled_back for status in live)
 
     # -- the user --------------------------------------------------------------------------------------------------
 
@@ -166,15 +240,36 @@ class Machine(RuleBasedStateMachine):
             if model.content in self.world.bad or model.name in self.world.bad:
                 self.world.bad.add(f"m{self.models}")
 
+    @rule(
+        some=st.lists(st.sampled_from(EXTENSIONS), unique=True),
+        major=st.booleans(),
+        newest=st.booleans(),
+        at_work=st.booleans(),
+    )
+    def change_extensions(self, some, major, newest, at_work):
+        """The list, its order, the versions that it names: a change of the model that replaces everybody."""
+        self.models += 1
+        handler = SECOND_MAJOR[:3] if major else "1.0"
+        for extension in some if major else ():
+            self._publish_major(extension)
+        fields = {"enable_automatic_upgrade": True, "auto_upgrade_minor_version": newest}
+        changed = tuple(replace(e, type_handler_version=handler, **fields) for e in some)
+        self.world.change_model(f"m{self.models}", extensions=changed)
+        if at_work:
+            self.wait_for_a_batch(1)
+
     @rule(some=st.lists(st.sampled_from(EXTENSIONS), unique=True))
     def start_extensions(self, some):
         self.starts += 1
         self.world.upgrade_extensions(f"by-hand-{self.starts}", *(e.name for e in some))
 
-    @rule(which=ordinal, old=st.booleans())
-    def change_node(self, which, old):
-        """Its kubelet doesn't restart patched sidecars, or does again."""
-        (self.world.unpatchable.add if old else self.world.unpatchable.discard)(which)
+    @rule(some=st.sets(ordinal, max_size=6), old=st.booleans())
+    def change_nodes(self, some, old):
+        """Their kubelets don't restart patched sidecars, or do again."""
+        if old:
+            self.world.unpatchable |= some
+        else:
+            self.world.unpatchable -= some
 
     @rule(mode=st.sampled_from(list(UpgradeMode)))
     def change_mode(self, mode):
@@ -237,7 +332,7 @@ class Machine(RuleBasedStateMachine):
     def recreate(self, orphans):
         self._excuse(*self.world.pods)
         self.world.recreate(orphans=orphans)
-        self.world.turn()  # what becomes of orphans before somebody adopts them isn't known to anybody
+        self.work(2)  # what becomes of orphans before somebody adopts them isn't known; a trial may end the first turn
         self.late = None
 
     # -- the application and fate ----------------------------------------------------------------------------------
@@ -276,7 +371,10 @@ class Machine(RuleBasedStateMachine):
         if pod is not None and pod.gone_at is not None:
             pod.gone_at = None
 
-    @rule(kind=st.sampled_from(["quota", "template", "secrets", "catalogue", "watch"]), on=st.booleans())
+    @rule(
+        kind=st.sampled_from(["quota", "template", "secrets", "secrets of the model", "catalogue", "watch"]),
+        on=st.booleans(),
+    )
     def trouble(self, kind, on):
         """It comes or goes: a full quota, a refused template, a missing secret, no catalogue, no watch of pods."""
         world = self.world
@@ -287,6 +385,10 @@ class Machine(RuleBasedStateMachine):
                 (world.refused.add if on else world.refused.discard)(world.model.name)
             case "secrets":
                 world.missing_secrets = "Secret team-a/keys is missing" if on else ""
+                world.missing_for = set()
+            case "secrets of the model":
+                world.missing_secrets = "Secret team-a/keys is missing" if on else ""
+                world.missing_for = {world.model.name} if on else set()
             case "catalogue":
                 world.images[IMAGE].exists = not on
             case "watch":
@@ -363,6 +465,25 @@ class Machine(RuleBasedStateMachine):
     def nothing_was_broken(self):
         self.refereed.check()
 
+    @precondition(lambda self: hasattr(self, "refereed"))
+    @invariant()
+    def what_failed_has_its_rest(self):
+        """What failed isn't tried again by itself before the retry interval is over (E4), unless something else was
+        tried meanwhile.
+        """
+        last = {}  # extension and major -> what was tried last, and how that went
+        for upgrade in sorted(self.world.upgrades.values(), key=lambda u: u.created):
+            status = upgrade.status
+            if status is None or upgrade.type is not UpgradeType.EXTENSION or upgrade.created < self.world.created:
+                continue
+            for target in status.extensions:
+                which = target.name, target.to.partition(".")[0]
+                to, failed = last.get(which, ("", None))
+                if failed is not None and to == target.to and upgrade.started_by is StartedBy.PLATFORM:
+                    assert upgrade.created - failed.completed >= RETRY, (failed, upgrade)
+                fails = status.completed and target.outcome in (TargetOutcome.FAILED, TargetOutcome.STOPPED)
+                last[which] = target.to, status if fails else None
+
     def teardown(self):
         """Faults end, health returns, everything is approved, and good versions of all images are out (a set whose only
         version failed has none for new instances): every started upgrade ends and the set comes to rest (I7, I9).
@@ -371,7 +492,8 @@ class Machine(RuleBasedStateMachine):
             return
         world = self.world
         reached.tell(world.upgrades.values())
-        for trouble in (world.bad, world.failing, world.protected, world.refused, world.unpatchable):
+        self.mend()
+        for trouble in (world.bad, world.failing, world.protected, world.refused, world.unpatchable, world.missing_for):
             trouble.clear()
         world.quota_full, world.missing_secrets, world.fresh_since = False, "", world.now
         world.replicas_owned = True
@@ -380,6 +502,7 @@ class Machine(RuleBasedStateMachine):
         world.published.extend(self.withdrawn)
         self.publish("good")
         for extension in EXTENSIONS:
+            self._publish_major(extension)
             self.publish_extension(extension, "good")
         if "debian" in world.images:
             world.publish("7.1.0", image="debian")
@@ -389,8 +512,6 @@ class Machine(RuleBasedStateMachine):
             if pod.ready_at is None:
                 pod.ready_at = world.now
             pod.fails_to_start = pod.protected = False
-            for container in pod.containers.values():
-                container.bad = False
             if ordinal in world.claims_deleting:
                 self._excuse(ordinal)
                 world.kill(ordinal)  # its user lets it go, with its data
@@ -401,7 +522,33 @@ class Machine(RuleBasedStateMachine):
         assert not unfinished, (unfinished, world.log[-10:])
         assert world.status.current_upgrade == ""
         assert world.all_ready(), ({o: p for o, p in world.pods.items() if not p.ready_at}, world.log[-10:])
+        for extension in world.model.extensions:
+            if extension.enable_automatic_upgrade:
+                self._is_on_newest(extension)
         self.refereed.check_rest()
+
+    def _is_on_newest(self, extension):
+        """Whoever follows the model has the newest version of its major, unless a user said otherwise (E1, E8b)."""
+        world = self.world
+        last = world.status.last_extension_upgrades.get(extension.name)
+        for ordinal, pod in world.pods.items():
+            installed = dict(pod.release.extensions).get(extension.name)
+            if installed is None or pod.release.model != world.model.name:
+                assert world.mode is UpgradeMode.MANUAL or self._model_was_given_up(), (ordinal, pod.release)
+                continue
+            published = [p.version for p in world.extensions[extension.key].published]
+            newest = max(
+                (v for v in published if v.partition(".")[0] == installed.partition(".")[0]),
+                key=lambda v: tuple(map(int, v.split("."))),
+            )
+            if last is not None and (last.version, last.code) == (newest, CANCELLED_BY_USER):
+                continue
+            assert installed == newest, (ordinal, extension.name, installed, newest, world.log[-10:])
+
+    def _model_was_given_up(self):
+        """The upgrade to the model was cancelled, or failed: it stays so until its user says otherwise."""
+        last = self.world.status.last_model_upgrade
+        return last is not None and last.model == self.world.model.name and last.outcome is not Code.COMPLETED
 
 
 Machine.TestCase.settings = settings(

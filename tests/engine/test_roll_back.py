@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from engine.world import SECOND, World, a_set, in_batch
+from engine.world import MINUTE, SECOND, World, a_set, in_batch
 from scalesets.engine import checks
 from scalesets.engine.view import (
     BatchOutcome,
@@ -175,3 +175,15 @@ def test_the_code_says_rolling_back_only_while_putting_back() -> None:
     assert status.code is Code.ROLLING_FORWARD and status.batches[0].outcome is BatchOutcome.ROLLED_BACK
     world.run()
     assert world.status_of().code is Code.COMPLETED and world.versions() == {"1.0.0": 1, "1.1.0": 19}
+
+
+@pytest.mark.requirement("O13")
+def test_a_new_instance_never_starts_with_what_has_just_failed() -> None:
+    """It comes while the upgrade is over and the set hasn't yet been told how it ended."""
+    world = a_set("1.0.0", replicas=10)
+    world.bad.add("1.1.0")
+    world.publish("1.1.0").run(until=lambda w: w.upgrades and w.only_upgrade().finished)
+    assert world.status.current_upgrade and not world.status.faulted_os_versions
+    world.replicas = 11
+    world.run(MINUTE)
+    assert world.pods[10].release.image_version == "1.0.0"

@@ -43,7 +43,6 @@ def told(world: World, name: str = "db") -> tuple[Trouble, ...]:
     return seen.circumstances
 
 
-@pytest.mark.requirement("E5b")
 def test_an_operator_of_all_namespaces_has_nothing_to_say() -> None:
     world, _ = a_world()
     world.machines.put(a_machine())

@@ -195,6 +195,21 @@ def test_an_offer_that_got_lost_is_made_again() -> None:
 
 
 @pytest.mark.requirement("E5b")
+def test_a_place_without_a_batch_is_lost_when_there_is_no_room_for_it_any_more() -> None:
+    """Two of ten have taken places; then half of the machines go, before either has a batch."""
+    found = [a_machine(f"m{n}") for n in range(10)]
+    world, _ = a_world(*found)
+    for name in ("m0", "m1"):
+        decided(world, key(name), BEGINS)
+    for gone in found[5:]:
+        world.machines.vanished(("team-a", gone["metadata"]["name"]), gone["metadata"]["uid"])
+    assert "others are at work" in world.turn(key("m0"))
+    decided(world, key("m0"), WAITS)
+    assert world.turn(key("m1")) == "", "one of them goes on"
+    assert "others are at work" in world.turn(key("m0"))
+
+
+@pytest.mark.requirement("E5b")
 def test_thousands_of_machines_cost_no_more_each_than_a_few() -> None:
     """Counted, not timed: how many are woken while all of them are upgraded in turns."""
     world, woken = a_world(*(a_machine(f"m{n}") for n in range(1000)))

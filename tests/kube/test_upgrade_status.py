@@ -270,7 +270,6 @@ def test_how_each_extension_goes_reads_as_the_api_says():
     ]
 
 
-@pytest.mark.requirement("E1", "E6")
 def test_a_user_may_name_extensions_even_twice():
     assert upgrades.read(an_upgrade(type="Extension")).extensions == ()
     assert upgrades.read(an_upgrade(type="Extension", extensions=["b", "a", "b"])).extensions == ("b", "a")

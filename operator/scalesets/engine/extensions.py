@@ -21,6 +21,7 @@ from scalesets.engine.view import (
     CatalogueVersion,
     Code,
     ExtensionTarget,
+    LastUpgrade,
     Model,
     ModelExtension,
     Ordinals,
@@ -98,11 +99,21 @@ def start_time(view: SetView, extension: ModelExtension, target: ExtensionTarget
         return None
     due = triggers.after_publishing(view, f"{target.name}/{target.to}", version.available_since)
     last = view.status.last_extension_upgrades.get(target.name)
-    if last is None or last.version != target.to:
+    if last is None or not _was_tried(target, last, due):
         return due
     if last.code == reasons.CANCELLED_BY_USER:
         return None if view.model is not None and last.model == view.model.name else due
     return max(due, last.completed + view.timing.extension_retry_interval)
+
+
+def _was_tried(target: ExtensionTarget, last: LastUpgrade, due: datetime) -> bool:
+    """Whether the extension's last upgrade was about the target. What is remembered is one version, of several majors
+    that of the one that fared worst: what was due by then for another major was tried with it.
+    """
+    if last.version == target.to:
+        return True
+    another_major = versions.parse(last.version)[:1] != versions.parse(target.to)[:1]
+    return another_major and last.outcome is not Code.COMPLETED and due <= last.completed
 
 
 def goal(some: Targets, name: str, release: Release) -> str:
@@ -130,26 +141,29 @@ def is_behind(some: Targets, release: Release) -> bool:
 # -- what is left ------------------------------------------------------------------------------------------------------
 
 
-def pending(status: UpgradeStatus, census: Census) -> Mapping[str, Ordinals]:
-    """The instances that each open target has yet to be brought to, in the order of the targets."""
+def pending(view: SetView, status: UpgradeStatus, census: Census) -> Mapping[str, Ordinals]:
+    """The instances that each open target has yet to be brought to, in the order of the targets; without those that
+    mustn't be touched any more, also when another extension has touched them.
+    """
     open_ones = [t for t in status.extensions if t.outcome.open]
+    allowed = status.scope - census.protected - view.unpatchable
     left: dict[str, Ordinals] = {}
     for name in dict.fromkeys(t.name for t in open_ones):
         behind = census.where(lambda release, name=name: bool(goal(open_ones, name, release)))  # type: ignore[misc]
-        if found := status.scope.intersection(behind) - checks.touched(_batches_of(status, name), status.scope):
+        if found := allowed.intersection(behind) - checks.touched(_batches_of(status, name), status.scope):
             left[name] = found
     return left
 
 
-def following(status: UpgradeStatus, left: Mapping[str, Ordinals]) -> tuple[Batch, str, Ordinals] | None:
-    """The next extension on the instances of the last batch: that batch, the extension's name and its members."""
+def following(status: UpgradeStatus, left: Mapping[str, Ordinals]) -> tuple[str, Ordinals] | None:
+    """The next extension on the instances of the last batch: its name and who needs it."""
     if not status.batches:
         return None
     last = status.batches[-1]
     order = list(dict.fromkeys(t.name for t in status.extensions))
     for name in order[order.index(last.extension) + 1 :] if last.extension in order else ():
         if members := left.get(name, NONE).intersection(last.members):
-            return last, name, members
+            return name, members
     return None
 
 

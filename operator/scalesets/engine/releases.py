@@ -68,13 +68,13 @@ def is_whole(release: Release, model: Model) -> bool:
 
 def for_new_instance(view: SetView, now: datetime, *, target_failed: bool = False) -> Release | None:
     """What a scaled-out instance starts with: the running OS upgrade's target, else the latest version that hasn't
-    failed here. ``target_failed``: the running upgrade's has, as good as. None when an image or extension has no such
+    failed here. ``target_failed``: that of the upgrade has, as good as. None when an image or extension has no such
     version.
     """
     model = view.model
     if model is None:
         return None
-    target, avoid = _target_of_running_upgrade(view, model, now), view.status.faulted_os_versions
+    target, avoid = _target_of_current_upgrade(view, model, now), view.status.faulted_os_versions
     if target_failed:
         avoid, target = (*avoid, *filter(None, [target])), None
     version = target or allowed_version(view, model, now, avoid=avoid)
@@ -145,9 +145,9 @@ def once_each(compute: Callable[[Release], Release]) -> Callable[[Release], Rele
     return look_up
 
 
-def _target_of_running_upgrade(view: SetView, model: Model, now: datetime) -> str | None:
+def _target_of_current_upgrade(view: SetView, model: Model, now: datetime) -> str | None:
     upgrade = view.current_upgrade
-    if upgrade is None or upgrade.status is None or upgrade.finished or upgrade.type is not UpgradeType.OS_IMAGE:
+    if upgrade is None or upgrade.status is None or upgrade.type is not UpgradeType.OS_IMAGE:
         return None
     target = upgrade.status.target
     if target.image != model.image or model.version != LATEST:

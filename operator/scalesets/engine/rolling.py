@@ -92,11 +92,15 @@ def rolls_back(view: SetView, upgrade: Upgrade) -> bool:
 
 
 def has_failed(view: SetView, census: Census) -> bool:
-    """Whether so many failed that the upgrade stops when the batch that is being put back is judged (O13)."""
+    """Whether so many failed that the upgrade stops when the batch that is being put back is judged, or has stopped
+    (O13).
+    """
     upgrade = view.current_upgrade
     status = upgrade.status if upgrade is not None else None
-    if upgrade is None or status is None or status.code is not Code.ROLLING_BACK:
+    if upgrade is None or status is None:
         return False
+    if status.code is not Code.ROLLING_BACK:
+        return status.code is Code.FAULTED and status.error_code == checks.UPGRADED
     policy = policy_for(view, upgrade.type)
     return checks.upgraded_instances(census, policy, status.batches, status.scope) is not None
 
@@ -165,9 +169,11 @@ def _next(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census
 def _next_extension(
     view: SetView, upgrade: Upgrade, status: UpgradeStatus, policy: RollingPolicy, census: Census, now: datetime
 ) -> Step:
-    """The next extension on the instances of the last batch, else the next visit (extensions.py)."""
+    """The next extension on the instances of the last batch, else the next visit (extensions.py). What may be touched
+    at once is asked again each time: the set, or its policy, may be another meanwhile.
+    """
     status = extensions.reviewed(view, upgrade, status, census, policy, now)
-    left = extensions.pending(status, census)
+    left = extensions.pending(view, status, census)
     if not left:
         outcome, error_code, error = extensions.verdict(status)
         return _end(upgrade, status, outcome, now, error_code, error)
@@ -184,21 +190,21 @@ def _next_extension(
     if stop := checks.whole_set(census, policy, code=code):
         stopped = extensions.cut_short(status, left, TargetOutcome.STOPPED, stop.code, stop.message)
         return _stop(view, upgrade, stopped, stop, now)
-    if going_on is not None:
-        last, name, members = going_on
-        return _begin(view, status, census, last.zone, last.update_domain, members, now, extension=name)
-    if view.held_back:
+    if going_on is None and view.held_back:
         return _wait(status, WAITING_FOR_TURN, view.held_back)
+    name, candidates = going_on or ("", everyone)
     choice = batches.choose(
         view,
-        everyone,
+        candidates,
         limit=batches.limit(view, policy, upgrade.type),
         cross_zone=policy.cross_zone,
-        unhealthy_first=census.unhealthy if policy.prioritize_unhealthy else NONE,
+        unhealthy_first=census.unhealthy if policy.prioritize_unhealthy and going_on is None else NONE,
     )
     if choice is None:
         return _wait(status, "ZoneClosed", f"zone {view.open_zone} is open for this target now")
-    name, members = next((n, found) for n, some in left.items() if (found := choice.members & some))
+    members = choice.members
+    if going_on is None:
+        name, members = next((n, found) for n, some in left.items() if (found := choice.members & some))
     return _begin(view, status, census, choice.zone, choice.update_domain, members, now, extension=name)
 
 

@@ -145,12 +145,12 @@ def trim(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Census)
 
 
 def cancel_reason(view: SetView, upgrade: Upgrade, status: UpgradeStatus, now: datetime) -> tuple[str, str] | None:
-    """Why the upgrade ends before its next batch, if it does: code and words."""
+    """Why the upgrade ends before its next batch, if it does: code and words. Each extension ends by itself
+    (extensions.py), but for a user's word.
+    """
     if upgrade.deleting or upgrade.cancel:
         return reasons.CANCELLED_BY_USER, "deleted by a user" if upgrade.deleting else "spec.cancel was set"
     model, target = view.model, status.target
-    if upgrade.type is UpgradeType.EXTENSION:
-        return None  # each of its extensions ends by itself
     if upgrade.type is UpgradeType.MODEL:
         if model is not None and model.name != target.model:
             return reasons.SUPERSEDED, f"the model changed to {model.name}"

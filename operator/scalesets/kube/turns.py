@@ -102,12 +102,15 @@ class Turns:
     # ------------------------------------------------------------------ who may begin
 
     def ask(self, key: Key) -> str:
-        """Why the machine must wait, in words; empty when it may begin."""
+        """Why the machine must wait, in words; empty when it may begin. A place that it has taken, but has no batch in
+        yet, counts only as long as there is room for it: the fleet may have shrunk.
+        """
         machine = self._machines.get(key)
-        if machine is None or machine.at_work:
+        if machine is None or key in self._batches:
             return ""
         line = self._lines[machine.fleet]
-        return machines.turn(len(line.machines), line.at_work, machine.zone)
+        others = line.at_work - Counter({machine.zone: int(machine.at_work)})
+        return machines.turn(len(line.machines), others, machine.zone)
 
     def decided(self, key: Key, view: SetView, decision: Decision) -> None:
         """Take or give back the machine's place, or stand in line for one, in the same breath as the decision."""
@@ -118,7 +121,7 @@ class Turns:
         called = line.called.pop(key, None) is not None
         if _begins(decision):
             machine.reserved = True
-        elif not any(not u.finished for u in view.upgrades):
+        elif decision.waits_for_turn or not any(not u.finished for u in view.upgrades):
             machine.reserved = False
         if decision.waits_for_turn:
             line.waiting.setdefault(machine.zone, {}).setdefault(key)

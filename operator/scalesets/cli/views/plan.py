@@ -158,10 +158,10 @@ def _visits(view: SetView, upgrade: Upgrade, status: UpgradeStatus, census: Cens
     if upgrade.type is not UpgradeType.EXTENSION:
         pending = status.scope - checks.touched(status.batches, status.scope)
         return [(c, [("", c.members)]) for c in _choose(view, upgrade, pending, census)]
-    left = dict(engine_extensions.pending(status, census))
+    left = dict(engine_extensions.pending(view, status, census))
     found: list[tuple[Choice, Parts]] = []
     if (going_on := engine_extensions.following(status, left)) is not None:
-        last, first, _ = going_on
+        last, (first, _) = status.batches[-1], going_on
         names = list(left)[list(left).index(first) :]
         here = frozenset(last.members)
         parts = [(name, members) for name in names if (members := left[name] & here)]
