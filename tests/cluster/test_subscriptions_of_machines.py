@@ -130,7 +130,10 @@ async def test_the_operator_of_one_namespace_reads_the_label_and_names_what_it_d
         return found.get("message", "") if found.get("status") == "True" else ""
 
     message = await scene.until(told, what="the condition")
-    assert f"subscription {own(scene, 'shop')} has namespaces that this operator doesn't serve ({scene.beside[0]})" in message
+    assert (
+        f"subscription {own(scene, 'shop')} has namespaces that this operator doesn't serve ({scene.beside[0]})"
+        in message
+    )
     await subscribe(scene, here="shop", there="bank")
     await scene.until(lambda: not told(), what="the condition to go")
 
