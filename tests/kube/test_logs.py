@@ -46,3 +46,12 @@ def test_a_line_for_machines_is_one_json_object(capsys: pytest.CaptureFixture[st
     first, second = map(orjson.loads, capsys.readouterr().err.splitlines())
     assert (first["level"], first["message"]) == ("info", "web: create 0-3")
     assert "KeyError" in second["traceback"]
+
+
+def test_what_a_line_is_about_stands_in_fields_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"kind": "ScaleSet", "namespace": "team-a", "name": "web", "upgrade": "", "does": "create 0-3"}
+    logs.configure(json_log=True, verbose=False)
+    logging.getLogger("scalesets").info("web: %s", "create 0-3", extra={logs.FIELDS: fields})
+    line = orjson.loads(capsys.readouterr().err)
+    assert {name: line.get(name) for name in fields if name != "upgrade"} == {n: v for n, v in fields.items() if v}
+    assert "upgrade" not in line

@@ -18,6 +18,7 @@ from scalesets.kube.at_work import batch, begins_batch
 from scalesets.kube.context import Context
 from scalesets.kube.credentials import Credentials
 from scalesets.kube.fleet import utc_now
+from scalesets.kube.logs import FIELDS
 from scalesets.kube.performer import Performer, held_back
 from scalesets.kube.queue import Again
 from scalesets.kube.recorder import Recorder
@@ -105,9 +106,14 @@ class Execution:
         if not log.isEnabledFor(logging.INFO):
             return
         fresh = self.pool.fresh(context.uid, actions)
-        parts = [part for part in (narration.of_writes(writes), narration.of_actions(fresh)) if part]
-        if parts:
-            log.info("%s/%s: %s", *context.key, " → ".join(parts))
+        stored, done = narration.of_writes(writes), narration.of_actions(fresh)
+        if not stored and not done:
+            return
+        namespace, name = context.api_key
+        owner = {"kind": context.scale_set["kind"], "namespace": namespace, "name": name}
+        fields = {**owner, "upgrade": context.view.status.current_upgrade, "stores": stored, "does": done}
+        words = " → ".join(part for part in (stored, done) if part)
+        log.info("%s/%s: %s", *context.key, words, extra={FIELDS: fields})
 
 
 def _ready(context: Context, actions: Sequence[Action], now: datetime) -> tuple[list[Action], datetime | None]:

@@ -12,6 +12,10 @@ _QUIET = ("kopf", "kopf.objects", "kopf.activities", "asyncio", "aiohttp.access"
 """Loggers that tell what nobody asked for; their warnings and errors are shown."""
 
 
+FIELDS = "fields"
+"""What a record may carry beside its words (``extra={FIELDS: {…}}``), for machines: empty values are left out."""
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
@@ -29,6 +33,7 @@ class _Json(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        line |= {name: value for name, value in getattr(record, FIELDS, {}).items() if value}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
