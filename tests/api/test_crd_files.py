@@ -130,8 +130,12 @@ def test_every_parent_of_a_default_has_a_default(kind: Any) -> None:
     assert bare == []
 
 
-def test_a_status_has_no_defaults(kind: Any) -> None:
-    assert [path for path, node in nodes(root_schema(kind)) if path.startswith("status") and "default" in node] == []
+def test_a_status_has_one_default(kind: Any) -> None:
+    """Nobody has looked at it yet: without that an object that has no status is done for kstatus."""
+    found = {path: node["default"] for path, node in nodes(root_schema(kind)) if "default" in node}
+    assert {path: default for path, default in found.items() if path.startswith("status")} == {
+        "status": {"observedGeneration": 0}
+    }
 
 
 def test_every_field_is_described(kind: Any) -> None:

@@ -245,7 +245,10 @@ def test_after_an_apply_there_is_no_difference(
     kubectl: Cluster, server: Server, body: Body, side: tuple[str, ...]
 ) -> None:
     kubectl("apply", *side, "-f-", stdin=body)
+    assert kubectl("diff", *side, "-f-", stdin=body) == ""
+    kubectl("apply", *side, "-f-", stdin=body)  # stores the status that there is by default, unless the operator has
     stored = server.get(body)
+    assert stored["metadata"]["generation"] == 1
 
     assert kubectl("diff", *side, "-f-", stdin=body) == ""
     kubectl("apply", *side, "-f-", stdin=body)
@@ -589,7 +592,7 @@ def test_a_whole_status_is_stored_and_read_as_it_was_written(
     server: Server, body: Body, kind: type[Any], status: Any
 ) -> None:
     stored = server.create({**body, "status": status.body()}, keep=True)
-    assert "status" not in stored  # only the subresource writes it
+    assert stored["status"] == {"observedGeneration": 0}  # only the subresource writes another
 
     server.replace_status({**stored, "status": status.body()}, keep=True)
 
@@ -606,7 +609,7 @@ def test_a_status_write_leaves_the_spec_alone(server: Server) -> None:
     server.replace_status(changed(body, {"spec.replicas": 1, "status.replicas": 3}), keep=True)
 
     assert server.get(body)["spec"]["replicas"] == 10
-    assert server.get(body)["status"] == {"replicas": 3}
+    assert server.get(body)["status"] == {"observedGeneration": 0, "replicas": 3}
 
 
 def test_a_bad_status_is_refused(server: Server) -> None:
