@@ -87,7 +87,10 @@ class AvailabilitySet(World):
         self.pods = {p: self.machines[n].pods[0] for n, p in places.items() if 0 in self.machines[n].pods}
         self.models = {k: m for machine in self.machines.values() for k, m in machine.models.items()}
         self.replicas = max(places.values(), default=-1) + 1
-        extensions = {e.name: e for m in reversed(self.machines.values()) for e in m.model.extensions}
+        running = [self.models[pod.release.model] for pod in self.pods.values() if pod.release.model in self.models]
+        wanted = [machine.model for machine in reversed(self.machines.values())]
+        # Who replaces its model waits for the batch: until then it has what the former one says.
+        extensions = {e.name: e for model in (*running, *wanted) for e in model.extensions}
         self.model = Model("", "", "", extensions=tuple(extensions.values()))
 
     def live(self) -> None:

@@ -245,7 +245,7 @@ async def test_with_tls_a_certificate_has_to_be_trusted_and_nothing_goes_on_with
     told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told.answers["/tags/list"] = says({"tags": ["1.0.0"]})
-    pki = make_pki(tmp_path / "pki", service_address="10.0.0.1")
+    pki = make_pki(tmp_path / "pki", hosts=["10.0.0.1"])
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pki.serving.certificate, pki.serving.key)
     app = web.Application()

@@ -1,12 +1,14 @@
 """What the hygiene check finds and leaves alone. Bad lines are put together here, or it would find this file."""
 
 import importlib.util
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-SOURCE = Path(__file__).parents[2] / "tools" / "hygiene.py"
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "tools" / "hygiene.py"
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +54,11 @@ def test_binary_files_are_passed_over(hygiene: ModuleType, tmp_path: Path) -> No
     (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff\xfe")
 
     assert not list(hygiene.examine(tmp_path / "picture.png", tmp_path))
+
+
+def test_no_two_test_files_share_a_name() -> None:
+    """pytest takes the second for the first, and runs neither: folders of tests are no packages."""
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if not (path.parent / "__init__.py").exists()]
+    run_apart = {"kubelet", "kind"}  # by targets of their own
+    names = Counter(path.name for path in files if path.parent.name not in run_apart)
+    assert [name for name, count in names.items() if count > 1] == []
