@@ -10,9 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import re
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -20,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from scalesets.local.binaries.cache import Cache, architecture, cache_directory
-from scalesets.local.binaries.gotoolchain import find_go
+from goprograms import build_go
+from scalesets.local.binaries.cache import architecture
 from scalesets.local.progress import Progress
 
 SOURCE = Path(__file__).parent / "sample"
@@ -70,12 +68,8 @@ def _probed(container: dict[str, dict[str, dict[str, int]]]) -> str:
 
 def build(directory: Path, progress: Progress) -> Path:
     """Compile the program and write the archive; returns its path."""
-    go = find_go(cache=Cache(cache_directory()), progress=progress)
-    program = directory / "sample"
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
-    command = [str(go), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(program), "."]
     with progress.step("building the sample images"):
-        subprocess.run(command, cwd=SOURCE, env=environment, check=True)
+        program = build_go(SOURCE, directory, progress=progress)
     archive = directory / "samples.tar"
     write_archive(archive, program, {**references(), **of_examples(), PAUSE: {}})
     return archive

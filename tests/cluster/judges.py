@@ -15,9 +15,7 @@ from typing import Any
 import lupa.lua51
 import yaml
 
-from scalesets.local.binaries.cache import Cache, cache_directory
-from scalesets.local.binaries.gotoolchain import find_go
-from scalesets.local.progress import Progress
+from goprograms import build_go
 
 Body = dict[str, Any]
 
@@ -34,12 +32,8 @@ class Kstatus:
 
     @classmethod
     def build(cls, directory: Path) -> Kstatus:
-        """Build the program; Go's own cache makes the second time quick."""
-        go = find_go(cache=Cache(cache_directory()), progress=Progress(print))
-        program = directory / "kstatus"
-        command = [str(go), "build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o", str(program), "."]
-        subprocess.run(command, cwd=SOURCE, check=True)
-        return cls(program)
+        """Build the program."""
+        return cls(build_go(SOURCE, directory))
 
     def of(self, *objects: Body) -> list[str]:
         """The status of each object."""

@@ -18,9 +18,7 @@ from operators import Operators
 from prometheus_client.parser import text_string_to_metric_families
 from scene import Scene
 
-from scalesets.local.binaries.cache import Cache, cache_directory
-from scalesets.local.binaries.gotoolchain import find_go
-from scalesets.local.progress import Progress
+from goprograms import build_go
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "charts" / "scaleset-operator" / "files" / "dashboards" / "scaleset-operator.json"
@@ -32,12 +30,8 @@ APART = 15_000
 
 @pytest.fixture(scope="module")
 def promql(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Prometheus' engine and storage, in a small program; Go's own cache makes the second time quick."""
-    go = find_go(cache=Cache(cache_directory()), progress=Progress(print))
-    program = tmp_path_factory.mktemp("promql") / "promql"
-    command = [str(go), "build", "-trimpath", "-mod=readonly", "-buildvcs=false", "-o", str(program), "."]
-    subprocess.run(command, cwd=SOURCE, check=True)
-    return program
+    """Prometheus' engine and storage, in a small program."""
+    return build_go(SOURCE, tmp_path_factory.mktemp("promql"))
 
 
 def queries() -> dict[str, str]:

@@ -50,26 +50,15 @@ class Store(Generic[T]):
         self, parse: Parse[T], changed: Changed[T] | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._parse = parse
-        self._changed = changed
+        self._listeners: list[Changed[T]] = [changed] if changed is not None else []
         self._clock = clock
         self._entries: dict[Key, _Entry[T]] = {}
         self._deleted: dict[str, tuple[float, int]] = {}  # uid -> when, as of which version; by when
         self.newest = 0  # the highest resourceVersion seen
 
     def tell(self, changed: Changed[T]) -> None:
-        """From now on ``changed`` is told of each change."""
-        self._changed = changed
-
-    def tell_too(self, also: Changed[T]) -> None:
-        """And this one, after who is told already."""
-        first = self._changed
-
-        def both(key: Key, before: T | None, after: T | None) -> None:
-            if first is not None:
-                first(key, before, after)
-            also(key, before, after)
-
-        self._changed = both
+        """From now on ``changed`` is told of each change, after those who are told already."""
+        self._listeners.append(changed)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -112,8 +101,8 @@ class Store(Generic[T]):
             if not same:
                 self._bury(entry.uid, _FOR_GOOD)
             entry.uid, entry.version, entry.value = uid, version, value
-        if self._changed is not None:
-            self._changed(key, before, value)
+        for changed in self._listeners:
+            changed(key, before, value)
         return True
 
     def gone(self, raw: dict[str, Any]) -> bool:
@@ -134,8 +123,8 @@ class Store(Generic[T]):
         if entry is None or entry.uid != uid:
             return False
         del self._entries[key]
-        if self._changed is not None:
-            self._changed(key, entry.value, None)
+        for changed in self._listeners:
+            changed(key, entry.value, None)
         return True
 
     def listing(self, namespace: str = "") -> _Listing[T]:

@@ -46,7 +46,7 @@ class Operator:
         self._recorder = Recorder(cluster, settings.identity)
         self._reconciler = Reconciler(cluster, self.world, settings, self._recorder, again=self._again)
         self._queue: WorkQueue[Work] = WorkQueue(self._reconciler.look, meter=cluster.metrics)
-        self.world.upgrades.tell_too(lambda _, before, after: cluster.metrics.upgrade_changed(before, after))
+        self.world.upgrades.tell(lambda _, before, after: cluster.metrics.upgrade_changed(before, after))
         cluster.metrics.gather(self.world.fleets)
         self._lease = Lease(
             cluster, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity

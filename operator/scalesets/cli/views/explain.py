@@ -14,13 +14,17 @@ from scalesets.cli.views import at_work, due, extensions_due, machines_due
 from scalesets.cli.views.findings import Check, Finding, Sight, Weight
 from scalesets.engine import census as counting
 
-CHAIN: tuple[Check, ...] = (
+_FIRST: tuple[Check, ...] = (
     at_work.is_deleted,
     at_work.operator_is_there,
     at_work.upgrade_at_work,
     at_work.upgrades_in_line,
     at_work.is_stalled,
     at_work.troubles,
+)
+
+CHAIN: tuple[Check, ...] = (
+    *_FIRST,
     due.is_eligible,
     due.share_of_unhealthy,
     due.is_due,
@@ -37,12 +41,7 @@ CHAIN: tuple[Check, ...] = (
 
 
 OF_MACHINES: tuple[Check, ...] = (
-    at_work.is_deleted,
-    at_work.operator_is_there,
-    at_work.upgrade_at_work,
-    at_work.upgrades_in_line,
-    at_work.is_stalled,
-    at_work.troubles,
+    *_FIRST,
     machines_due.members,
     machines_due.availability_set,
     due.share_of_unhealthy,
