@@ -20,7 +20,7 @@ FIND_PYTHON = python=; for each in $(PYTHONS); do \
 
 # The layers of tests, quickest first; a mistake shows in the layer that owns it. A folder that isn't named here runs last.
 LAYERS := $(addprefix tests/,tools engine api examples local image kube cli chart cluster)
-# A process for each core, each with a control plane of its own; files stay whole and in this order.
+# A process for each core and one more, each with a control plane of its own; files stay whole and in this order.
 SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 # These run nowhere but on kubelets of their own.
 ON_KUBELETS := tests/kubelet tests/kind
