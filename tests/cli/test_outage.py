@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import threading
@@ -11,11 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from typer.testing import Result
 
 from cli.conftest import PROGRAM
 from cli.scenes import a_set
 from cli.test_arguments import a_kubeconfig
+from scalesets.cli.cluster import connect
+from scalesets.cli.kubeconfig import Where
+from scalesets.cli.mirror import Mirror
+from scalesets.kube.kinds import SCALE_SETS
 from scalesets.local.controlplane import ControlPlane
 
 
@@ -50,6 +57,28 @@ def test_a_watch_outlives_a_restart_of_the_api_server(own_plane: ControlPlane) -
     finally:
         process.kill()
         process.wait()
+
+
+async def test_an_answer_that_is_cut_is_told_in_words(tmp_path: Path) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        await answer.write(b'{"type":')
+        assert request.transport is not None
+        request.transport.abort()
+        return answer
+
+    server = TestServer(app := web.Application())
+    app.router.add_get("/{path:.*}", cut)
+    async with server:
+        where = Where(kubeconfig=a_kubeconfig(tmp_path, str(server.make_url(""))))
+        async with connect(where) as cluster:
+            mirror = Mirror(cluster, SCALE_SETS, {}, changed := asyncio.Event())
+            watching = asyncio.create_task(mirror.keep_up())
+            await asyncio.wait_for(changed.wait(), 10)
+            watching.cancel()
+    assert mirror.lost.startswith("can't reach the cluster at http://127.0.0.1")
+    assert mirror.lost.endswith("the connection was cut")
 
 
 def test_a_server_that_asks_for_patience_gets_it(scalesets: Callable[..., Result], tmp_path: Path) -> None:

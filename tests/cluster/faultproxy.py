@@ -76,6 +76,7 @@ CONFLICT = Answer(409, "Conflict", "the object has been modified; please apply y
 TOO_MANY = Answer(429, "TooManyRequests", "too many requests, please try again later", retry_after=1)
 BROKEN = Answer(500, "InternalError", "etcdserver: request timed out")
 UNAVAILABLE = Answer(503, "ServiceUnavailable")
+UNAUTHORIZED = Answer(401, "Unauthorized")
 GONE = Answer(410, "Expired", "too old resource version")
 
 

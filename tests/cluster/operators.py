@@ -67,9 +67,9 @@ class Operator:
         """SIGKILL: no goodbye."""
         self._end(signal.SIGKILL)
 
-    def stop(self) -> int:
+    def stop(self, *, within: float = 20) -> int:
         """SIGTERM: it finishes its writes and gives the Lease back. Returns its exit code."""
-        return self._end(signal.SIGTERM)
+        return self._end(signal.SIGTERM, within)
 
     def pause(self) -> None:
         """SIGSTOP: it is there, and does nothing."""
@@ -79,13 +79,13 @@ class Operator:
         """SIGCONT: it goes on with what it believed."""
         os.kill(self.pid, signal.SIGCONT)
 
-    def _end(self, number: signal.Signals) -> int:
+    def _end(self, number: signal.Signals, within: float = 20) -> int:
         if not self.running:
             return self._process.returncode if self._process is not None else 0
         assert self._process is not None
         self._process.send_signal(number)
         try:
-            return self._process.wait(timeout=20)
+            return self._process.wait(timeout=within)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

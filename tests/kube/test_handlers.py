@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -20,8 +21,11 @@ async def test_that_kopf_gave_up_is_told_in_one_line(
     async def nothing(_: web.Request) -> web.Response:
         return json({"metadata": {"resourceVersion": "1"}, "items": []})
 
-    async def expired(**_: Any) -> None:
+    async def expired() -> None:
         raise ValueError("too old resource version", {"kind": "Status", "code": 410})
+
+    async def watches(**_: Any) -> list[asyncio.Task[None]]:
+        return [asyncio.create_task(expired())]
 
     caplog.set_level(logging.INFO)
     async with serving(nothing) as cluster:
@@ -34,7 +38,7 @@ async def test_that_kopf_gave_up_is_told_in_one_line(
 
         monkeypatch.setattr(handlers, "connect", connect)
         monkeypatch.setattr(handlers.startchecks, "examine", all_is_well)
-        monkeypatch.setattr(handlers.kopf, "operator", expired)
+        monkeypatch.setattr(handlers.kopf, "spawn_tasks", watches)
         failure = await handlers.run(Settings())
     assert str(failure) == "the watches of our kinds ended: ValueError: too old resource version"
     assert "Traceback" not in caplog.text

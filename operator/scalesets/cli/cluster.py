@@ -237,7 +237,7 @@ class Cluster:
                 await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
                 answer = await self._api.call_api(method, url, headers, body, _request_timeout=within)
             except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-                raise self._no_connection(error) from error
+                raise self.no_connection(error) from error
             response: aiohttp.ClientResponse = answer.response
             wait = response.headers.get("Retry-After", "")
             if response.status not in (429, 503) or not wait.isdecimal() or attempt == MOST_RETRIES:
@@ -251,7 +251,7 @@ class Cluster:
         try:
             raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._no_connection(error) from error
+            raise self.no_connection(error) from error
         if response.status >= 400:
             raise self._refusal(response.status, raw, what)
         try:
@@ -274,7 +274,8 @@ class Cluster:
             return own
         return own + by_age(await self._list(kind, namespace=catalog_namespace))
 
-    def _no_connection(self, error: Exception) -> CommandError:
+    def no_connection(self, error: Exception) -> CommandError:
+        """In words, what kept a request or its answer from arriving."""
         mend = f"is it up, and is {self.context!r} the right context? kubectl config get-contexts shows all"
         if isinstance(error, (ssl.SSLError, aiohttp.ClientSSLError)):
             why, mend = "its certificate isn't accepted", "check the cluster's entry in the kubeconfig"
@@ -284,6 +285,8 @@ class Cluster:
             why = "its name isn't known"
         elif isinstance(getattr(error, "os_error", error), ConnectionRefusedError):
             why = "connection refused"
+        elif isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError)):
+            why = "the connection was cut"
         else:
             why = str(error) or type(error).__name__
         return unreachable(f"can't reach the cluster at {self.server}: {why}", mend=mend)

@@ -110,7 +110,8 @@ class Mirror:
                 await self.fill()
                 pause = FIRST_PAUSE
             except (CommandError, aiohttp.ClientError, OSError, TimeoutError, ValueError, KeyError) as error:
-                self.lost = str(error) or type(error).__name__
+                broken = isinstance(error, (aiohttp.ClientError, OSError, TimeoutError))
+                self.lost = str(self._cluster.no_connection(error) if broken else error) or type(error).__name__
                 self._changed.set()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)

@@ -25,6 +25,11 @@ from scalesets.kube.stats import Stats
 
 log = logging.getLogger(__name__)
 
+WRITES_END_SECONDS = 15.0
+"""How long what is under way may take when the operator ends."""
+KOPF_ENDS_SECONDS = 7.0
+"""How long kopf may take then; nothing depends on it any more. Both end before the kubelet's usual grace of 30 s."""
+
 
 class CannotStart(Exception):  # noqa: N818
     """The operator can't work on this cluster; the message says what to do."""
@@ -48,17 +53,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
         _dump_on_signal(stats, settings)
         try:
             async with serving(cluster.metrics, settings.metrics_port):
-                await kopf.operator(
-                    registry=_registry(operator, cluster),
-                    settings=_kopf_settings(),
-                    clusterwide=not settings.watched_namespaces,
-                    namespaces=settings.watched_namespaces,
-                    standalone=True,
-                    liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
-                    if settings.liveness_port
-                    else None,
-                    stop_flag=operator.stopped,
-                )
+                await _watch_until_stopped(operator, cluster, settings)
         except PortTaken as taken:
             raise CannotStart(str(taken)) from taken
         except Exception as error:
@@ -80,6 +75,35 @@ async def check(settings: Settings, *, kubeconfig: str | None = None) -> startch
         await cluster.close()
 
 
+async def _watch_until_stopped(operator: Operator, cluster: Cluster, settings: Settings) -> None:
+    """Run kopf until a signal, the operator's own end or a failure of kopf.
+
+    Then our writes end and the Lease is given back before kopf is asked to end: it waits, as long as it takes, for a
+    watch that the API server never answers, or that waits for credentials which don't come any more.
+    """
+    before = asyncio.all_tasks()
+    tasks = await kopf.spawn_tasks(
+        registry=_registry(operator, cluster),
+        settings=_kopf_settings(),
+        clusterwide=not settings.watched_namespaces,
+        namespaces=settings.watched_namespaces,
+        standalone=True,
+        liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None,
+        stop_flag=operator.stopped,
+    )
+    ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        async with asyncio.timeout(WRITES_END_SECONDS):
+            await operator.stop()
+    except TimeoutError:
+        log.warning("the API server doesn't answer: what is under way is left alone, and the Lease to its end")
+    ending = asyncio.create_task(kopf.run_tasks(tasks, ignored=before))
+    await asyncio.wait({ending}, timeout=KOPF_ENDS_SECONDS)
+    for task in (ending, *ended):
+        if task.done():
+            await task  # raises what it ended with
+
+
 def _registry(operator: Operator, cluster: Cluster) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
 
@@ -90,10 +114,6 @@ def _registry(operator: Operator, cluster: Cluster) -> kopf.OperatorRegistry:
     @kopf.on.startup(registry=registry)
     async def start(**_: Any) -> None:
         operator.start()
-
-    @kopf.on.cleanup(registry=registry)
-    async def stop(**_: Any) -> None:
-        await operator.stop()
 
     @kopf.on.probe(registry=registry, id="operator")
     async def probe(**_: Any) -> dict[str, Any]:
@@ -116,7 +136,7 @@ def _kopf_settings() -> kopf.OperatorSettings:
     settings.scanning.disabled = True
     settings.peering.standalone = True
     settings.persistence.diffbase_storage = _Nothing()
-    settings.process.ultimate_exiting_timeout = 60
+    settings.process.ultimate_exiting_timeout = None  # the process ends by itself (_watch_until_stopped)
     return settings
 
 
@@ -153,6 +173,8 @@ async def _connection(cluster: Cluster) -> kopf.ConnectionInfo:
 
 def _words(error: Exception) -> str:
     """kopf's errors carry the server's words first, then the whole answer."""
+    if isinstance(error, kopf.LoginError):
+        return "the API server doesn't accept the operator's credentials any more"
     return f"{type(error).__name__}: {error.args[0]}" if error.args else type(error).__name__
 
 
