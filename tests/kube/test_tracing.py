@@ -84,6 +84,7 @@ def an_upgrade(code: str = "Completed", *, ago: float = 5, uid: str = UID, batch
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318/"}, "http://collector:4318/v1/traces"),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c/own"}, "https://c/own"),
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c/own", tracing.ENDPOINT: "http://d"}, "https://c/own"),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "https://me:secret@c:4318"}, "https://c:4318/v1/traces"),
         ({"OTEL_TRACES_EXPORTER": "otlp"}, "http://localhost:4318/v1/traces"),
         ({"OTEL_TRACES_EXPORTER": "none", tracing.ENDPOINT: "http://c"}, ""),
         ({"OTEL_SDK_DISABLED": "true", tracing.ENDPOINT: "http://c"}, ""),
@@ -106,6 +107,8 @@ def test_where_they_go(environment: dict[str, str], where: str) -> None:
             "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http",
         ),
         ({tracing.ENDPOINT: "http://c", "OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER=zipkin"),
+        ({tracing.ENDPOINT: "http://[::1"}, "is no URL like"),
+        ({tracing.ENDPOINT: "http://collector:otlp"}, "is no URL like"),
         ({tracing.ENDPOINT: "collector:4318"}, "'collector:4318', is no URL like http://localhost:4318"),
     ],
 )
@@ -189,6 +192,13 @@ async def test_only_the_leader_tells_and_of_the_past_only_what_is_fresh(collecto
         traces.upgrade_changed(long_ago, long_ago)
 
     assert {span.trace for span in collector.spans} == {UID.replace("-", "")}
+
+
+async def test_who_stands_by_tells_nothing(collector: Collector) -> None:
+    async with sending(collector) as traces:
+        traces.upgrade_changed(an_upgrade("RollingForward"), an_upgrade())
+
+    assert collector.spans == []
 
 
 async def test_upgrades_are_told_whatever_the_sampler_leaves_out(

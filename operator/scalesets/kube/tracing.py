@@ -83,21 +83,33 @@ def endpoint(environment: Mapping[str, str]) -> str:
             f"{_PROTOCOLS[0]}=http/protobuf, and the endpoint to the collector's port for it (mostly 4318)"
         )
     where = environment.get(TRACES_ENDPOINT) or f"{(named or _DEFAULT_ENDPOINT).removesuffix('/')}/v1/traces"
-    parts = urlsplit(where)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_url(where):
         raise CannotTrace(f"the endpoint of traces, {named!r}, is no URL like {_DEFAULT_ENDPOINT}")
     return where
 
 
+def _is_url(where: str) -> bool:
+    try:
+        parts = urlsplit(where)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def check(environment: Mapping[str, str]) -> str:
-    """As ``endpoint``; and CannotTrace when the packages are missing."""
-    where = endpoint(environment)
+    """As ``endpoint``, fit to be shown; and CannotTrace when the packages are missing."""
+    where = _without_password(endpoint(environment))
     if where and not _installed():
         raise CannotTrace(
             f"traces are to go to {where}, but the packages for it aren't installed: install "
             f"scaleset-operator[tracing] (the operator's image has it), or unset {ENDPOINT} and {TRACES_ENDPOINT}"
         )
     return where
+
+
+def _without_password(where: str) -> str:
+    parts = urlsplit(where)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _installed() -> bool:
