@@ -100,4 +100,4 @@ echo "== The bill of materials"
 echo "== It runs"
 "${inside[@]}" "$root" /usr/local/bin/scalesets --version
 "${inside[@]}" "$root" /usr/bin/python3.11 -I -c 'import ssl, sqlite3, ctypes, bz2, lzma, uuid, kopf, uvloop, cryptography.x509
-from scalesets.kube import handlers'
+from scalesets.kube import handlers, otlp'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -99,6 +100,12 @@ class TestPods:
             assert proxy in pod["containers"][0]["env"]
         metadata = pods.one("Deployment")["spec"]["template"]["metadata"]
         assert (metadata["labels"]["team"], metadata["annotations"]["y"]) == ("x", "z")
+
+
+def environment(rendered: Rendered) -> dict[str, Any]:
+    """The operator's variables, with their values or where these come from."""
+    (container,) = rendered.pods()["Deployment"]["containers"]
+    return {each["name"]: each.get("value", each.get("valueFrom")) for each in container["env"]}
 
 
 @pytest.fixture(scope="module")
@@ -314,6 +321,34 @@ class TestSwitches:
         assert service["spec"]["selector"] == on.one("Deployment")["spec"]["selector"]["matchLabels"]
         ingress = on.one("NetworkPolicy")["spec"]["ingress"][1]
         assert ingress == {"ports": [{"protocol": "TCP", "port": 9191}], "from": [{"podSelector": {}}]}
+
+    def test_traces_are_sent_where_they_are_wanted(self, helm: Helm, rendered: Rendered) -> None:
+        assert not [name for name in environment(rendered) if name.startswith("OTEL")]
+        secret = {"name": "collector", "key": "token"}
+        on = helm.render(tracing={"endpoint": "http://collector.o11y:4318", "lookRatio": 0.05, "headersSecret": secret})
+        assert environment(on) == environment(rendered) | {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.o11y:4318",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.05",
+            "OTEL_EXPORTER_OTLP_HEADERS": {"secretKeyRef": secret},
+        }
+        plain = helm.render(tracing={"endpoint": "http://collector.o11y:4318"})
+        assert environment(plain)["OTEL_TRACES_SAMPLER_ARG"] == "1"
+        assert "OTEL_EXPORTER_OTLP_HEADERS" not in environment(plain)
+
+    @pytest.mark.parametrize(
+        ("endpoint", "port"),
+        [
+            ("http://collector.o11y:4318", 4318),
+            ("https://collector.example/otlp", 443),
+            ("http://collector", 80),
+            ("http://[fd00::1]:4318", 4318),
+            ("http://[fd00::1]", 80),
+        ],
+    )
+    def test_the_network_lets_traces_through(self, helm: Helm, endpoint: str, port: int) -> None:
+        *_, rule = helm.render(tracing={"endpoint": endpoint}).one("NetworkPolicy")["spec"]["egress"]
+        assert rule == {"ports": [{"protocol": "TCP", "port": port}]}
 
     def test_dashboards_lie_in_one_configmap(self, helm: Helm) -> None:
         on = helm.render(metrics={"dashboard": {"enabled": True}}).one("ConfigMap", f"{RELEASE}-dashboards")

@@ -39,6 +39,9 @@ from charts import CHART, ROOT, Helm, Refused
         ({"resources": {"limit": {}}}, "at '/resources': additional properties 'limit' not allowed"),
         ({"serviceAccount": {"annotations": {"a": 1}}}, "at '/serviceAccount/annotations/a'"),
         ({"logFormat": "yaml"}, "at '/logFormat'"),
+        ({"tracing": {"endpoint": "collector:4318"}}, "at '/tracing/endpoint'"),
+        ({"tracing": {"lookRatio": 2}}, "at '/tracing/lookRatio': maximum: got 2, want 1"),
+        ({"tracing": {"headers": "x"}}, "at '/tracing': additional properties 'headers' not allowed"),
         ({"env": [{"value": "x"}]}, "at '/env/0': missing property 'name'"),
     ],
 )

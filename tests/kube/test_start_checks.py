@@ -236,3 +236,17 @@ async def test_the_local_control_plane_suits_its_operator(control_plane: Control
 
     assert (findings.problems, findings.warnings) == ([], [])
     assert findings.facts[2].endswith("rights of system:serviceaccount:scaleset-system:scaleset-operator")
+
+
+class TestTraces:
+    """Whether traces are wanted, and can be had."""
+
+    async def test_where_they_go_is_a_fact(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+        assert "traces go to http://collector:4318/v1/traces" in (await examined(a_cluster())).facts
+
+    async def test_what_cannot_be_is_a_problem(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        (problem,) = (await examined(a_cluster())).problems
+        assert "http/protobuf only" in problem and "4318" in problem

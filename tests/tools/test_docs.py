@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+TRACING = ("otlp", "tracing", "upgrade_spans")
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
@@ -137,3 +138,13 @@ def test_the_readme_s_manifests_have_only_fields_that_exist() -> None:
 
     assert [manifest["kind"] for manifest in manifests] == ["GalleryImage", "ScaleSet"]
     assert unknown == []
+
+
+def test_the_reference_of_traces_names_every_attribute() -> None:
+    name = re.compile(r"(?:scaleset|k8s|error|http|url)\.[a-z_]+(?:\.[a-z_]+)*")
+    code = [(ROOT / "operator/scalesets/kube" / f"{module}.py").read_text() for module in TRACING]
+    used = {each for text in code for each in re.findall(r'"([a-z0-9_.]+)"', text) if name.fullmatch(each)}
+    said = set(re.findall(r"`([^`]+)`", (ROOT / "docs/reference/traces.md").read_text()))
+
+    assert len(used) > 40
+    assert {each for each in said if name.fullmatch(each)} == used

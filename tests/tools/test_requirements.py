@@ -12,7 +12,8 @@ def pins(name: str) -> dict[str, str]:
 
 
 def test_the_package_asks_for_what_the_requirement_file_lists() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["tracing"]]
     listed = [line for line in (ROOT / "requirements/runtime.in").read_text().splitlines() if line and line[0] != "#"]
 
     assert sorted(declared) == sorted(listed)

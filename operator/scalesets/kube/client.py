@@ -24,6 +24,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.rest import RESTClientObject, RESTResponse
 
+from scalesets.kube import tracing
 from scalesets.kube.kinds import EVENTS, LEASES, Kind
 from scalesets.kube.metrics import Metrics
 from scalesets.kube.names import FIELD_MANAGER
@@ -144,6 +145,7 @@ class Cluster:
         self.configuration = configuration
         self.stats = stats
         self.metrics = Metrics()
+        self.traces = tracing.OFF
         self.may_write: Callable[[], bool] = lambda: True
         configuration.connection_pool_maxsize = connections
         # What the environment says is read once, here, not by every request.
@@ -315,7 +317,9 @@ class Cluster:
             code = response.status
             return answer
         finally:
-            self.metrics.requested(method, _what(path), code, time.monotonic() - began)
+            what, took = _what(path), time.monotonic() - began
+            self.metrics.requested(method, what, code, took)
+            tracing.requested(method, what, path, code, took)
 
     async def _send(
         self, method: str, path: str, body: bytes | None, how: str, limit: aiohttp.ClientTimeout

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from scalesets.engine.decision import PatchExtension
 from scalesets.engine.view import Release, SetView
-from scalesets.kube import catalogues
+from scalesets.kube import catalogues, tracing
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import owner_kind
 from scalesets.kube.memory import Memory
@@ -27,6 +27,7 @@ class Context:
     seen: Seen
     view: SetView
     memory: Memory
+    part_of: tracing.Part | None = field(default_factory=tracing.part_of)  # the look that made the decision
     _images: dict[Release, Images | str] = field(default_factory=dict)
     _fresh: asyncio.Task[bool] | None = None
 

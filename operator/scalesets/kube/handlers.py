@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from typing import Any
 
 import kopf
 
-from scalesets.kube import startchecks
+from scalesets.kube import startchecks, tracing
 from scalesets.kube.client import Cluster, connect
 from scalesets.kube.exposition import PortTaken, serving
 from scalesets.kube.kinds import OURS, Kind
@@ -49,6 +50,10 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
             log.warning(warning)
         if findings.problems:
             raise CannotStart("\n".join(findings.problems))
+        try:
+            cluster.traces = tracing.start(os.environ, instance=settings.identity)
+        except tracing.CannotTrace as problem:
+            raise CannotStart(str(problem)) from problem
         operator = Operator(cluster, settings)
         _dump_on_signal(stats, settings)
         try:
@@ -63,6 +68,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
     finally:
         if settings.stats_file is not None:
             stats.dump(settings.stats_file)
+        await cluster.traces.close()
         await cluster.close()
 
 

@@ -22,7 +22,7 @@ from scalesets.engine.decision import (
     PatchExtension,
 )
 from scalesets.engine.view import TroubleKind
-from scalesets.kube import pods
+from scalesets.kube import pods, tracing
 from scalesets.kube.afresh import is_still_there
 from scalesets.kube.client import MERGE_PATCH, STRATEGIC_PATCH, Cluster, Outcome, Refusal
 from scalesets.kube.context import Context
@@ -62,6 +62,8 @@ class Performer:
     async def perform(self, context: Context, action: Action) -> None:
         """Do it; a failure is remembered and tried again by a later decision."""
         memory = context.memory
+        failures, _ = memory.retries.get(action.ordinal, (0, None))
+        tracing.belong_to(context.part_of, failures=failures)
         try:
             await self._do(context, action)
         except Refusal as refusal:

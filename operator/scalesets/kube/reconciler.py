@@ -15,7 +15,7 @@ from scalesets.engine.decide import decide
 from scalesets.engine.decision import Decision, Event
 from scalesets.engine.groups import as_one_set, decide_group
 from scalesets.engine.view import SetView
-from scalesets.kube import views
+from scalesets.kube import tracing, views
 from scalesets.kube.at_work import awaited, models_at_work
 from scalesets.kube.catalogue_status import CatalogueStatus
 from scalesets.kube.client import Cluster, Outcome, Refusal
@@ -141,7 +141,7 @@ class Reconciler:
         ended = time.monotonic()
         self._cluster.stats.sample("build_view", (built - started) * 1000)
         self._cluster.stats.sample("decide", (ended - built) * 1000)
-        self._cluster.metrics.decided(ended - started)
+        self._decided(ended - started)
         settle = min(max((time.thread_time() - cpu) * SHARE_OF_TIME, SHORTEST_SETTLE), LONGEST_SETTLE)
         context = Context(key, seen, view, memory)
         _remember_limit(memory, decision, now)
@@ -171,7 +171,7 @@ class Reconciler:
 
     async def _look_at_group(self, key: Key, memory: Memory) -> Again:
         """An availability set: its upgrades only, its machines tend themselves."""
-        now = utc_now()
+        started, now = time.monotonic(), utc_now()
         observed = self.pool.observe()
         seen = self._world.see(key, now)
         if seen is None:
@@ -183,11 +183,16 @@ class Reconciler:
                 return Again(at_once=True)
             view = replace(view, unpatchable=self._kubelets.unpatchable(view.instances))
         decision = decide_group(view, now)
+        self._decided(time.monotonic() - started)
         _remember_limit(memory, decision, now)
         context = Context(key, seen, view, memory)
         return await self._execution.carry_out(
             context, decision, now, settle=SHORTEST_SETTLE, since=time.monotonic(), observed=observed
         )
+
+    def _decided(self, seconds: float) -> None:
+        self._cluster.metrics.decided(seconds)
+        tracing.decided(seconds)
 
     async def _learn_kubelets(self, scale_set: Raw) -> None:
         if words := await self._kubelets.learn():

@@ -45,8 +45,9 @@ class Operator:
         self.world = World(settings, self._wake)
         self._recorder = Recorder(cluster, settings.identity)
         self._reconciler = Reconciler(cluster, self.world, settings, self._recorder, again=self._again)
-        self._queue: WorkQueue[Work] = WorkQueue(self._reconciler.look, meter=cluster.metrics)
+        self._queue: WorkQueue[Work] = WorkQueue(cluster.traces.followed(self._reconciler.look), meter=cluster.metrics)
         self.world.upgrades.tell(lambda _, before, after: cluster.metrics.upgrade_changed(before, after))
+        self.world.upgrades.tell(lambda _, before, after: cluster.traces.upgrade_changed(before, after))
         cluster.metrics.gather(self.world.fleets)
         self._lease = Lease(
             cluster, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity
@@ -102,6 +103,7 @@ class Operator:
         )
         self.leading = True
         self._cluster.metrics.lead()
+        self._cluster.traces.lead(self.world.upgrades.values())
         self._queue.start()
         self._spawn(self._recorder.run(), "events")
         await self._keep_swept()

@@ -6,10 +6,11 @@ by name, with the mend, and the process ends. What it can do without is a warnin
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 
-from scalesets.kube import installed, kubelets, rights
+from scalesets.kube import installed, kubelets, rights, tracing
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import NODES, OURS
 from scalesets.kube.settings import Settings
@@ -37,6 +38,7 @@ async def examine(cluster: Cluster, settings: Settings) -> Findings:
     await _crds(cluster, settings, findings)
     await _rights(cluster, settings, findings)
     await _nodes(cluster, findings)
+    _traces(findings)
     return findings
 
 
@@ -99,3 +101,12 @@ async def _nodes(cluster: Cluster, findings: Findings) -> None:
         )
     else:
         findings.facts.append(f"{count} nodes, all with kubelets of 1.{FIRST_MINOR} or newer")
+
+
+def _traces(findings: Findings) -> None:
+    try:
+        where = tracing.check(os.environ)
+    except tracing.CannotTrace as problem:
+        findings.problems.append(str(problem))
+    else:
+        findings.facts += [f"traces go to {where}"] if where else []
