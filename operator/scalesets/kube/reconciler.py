@@ -65,7 +65,9 @@ class Reconciler:
         self._settings = settings
         self._recorder = recorder
         self._groundwork = Groundwork(cluster, world)
-        self.discovery = Discovery(cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0))
+        self.discovery = Discovery(
+            cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0), meter=cluster.metrics
+        )
         self._catalogue_status = CatalogueStatus(cluster, world, settings, recorder, self.discovery)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._tidying = Tidying(cluster, world, self._performer.disks)

@@ -47,7 +47,7 @@ class Operator:
         self._reconciler = Reconciler(cluster, self.world, settings, self._recorder, again=self._again)
         self._queue: WorkQueue[Work] = WorkQueue(self._reconciler.look, meter=cluster.metrics)
         self.world.upgrades.tell(lambda _, before, after: cluster.metrics.upgrade_changed(before, after))
-        cluster.metrics.gather(self.world.fleets)
+        cluster.metrics.gather(self.world.fleets, self.world.catalogues)
         self._lease = Lease(
             cluster, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity
         )
