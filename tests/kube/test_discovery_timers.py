@@ -30,13 +30,21 @@ class Tags:
     def __init__(self) -> None:
         self.tags: list[str] | None = ["1.0.0"]
         self.without_image = "none"
+        self.asked: list[str] = []
+        self.patience = 100
+        self.since_listed = 0
         self.questions = 0
         self.port = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/tags/list"):
             self.questions += 1
+            self.since_listed = 0
             return web.json_response({"tags": self.tags})
+        self.since_listed += 1
+        if self.since_listed > self.patience:
+            return web.Response(status=429)
+        self.asked.append(request.path.rpartition("/")[2])
         if request.path.endswith(f"/{self.without_image}"):
             return web.Response(status=404)
         return web.Response(headers={"Docker-Content-Digest": DIGEST})
@@ -186,6 +194,18 @@ async def test_a_tag_without_an_image_is_named(tags: Tags, woken: Woken) -> None
     finding = woken.discovery.follow(IMAGES, image)
     assert finding is not None
     assert finding.note == "; passed over: 1 tag without an image (1.1.0)"
+
+
+async def test_a_registry_that_answers_a_few_questions_at_a_time_tells_all_in_the_end(tags: Tags, woken: Woken) -> None:
+    tags.tags = [f"1.{n}.0" for n in range(8)]
+    tags.patience = 3
+    image = tags.image()
+    woken.found(image)
+    await until(lambda: woken.found(image) == [f"1.{n}.0" for n in range(7, -1, -1)])
+    asked = len(tags.asked)
+    tags.patience = 100
+    await until(lambda: len(tags.asked) >= asked + 8)
+    assert set(tags.asked[-8:]) == set(tags.tags), "after that each is asked about again"
 
 
 async def test_what_can_t_be_called_is_said(tags: Tags, woken: Woken) -> None:

@@ -37,7 +37,7 @@ _NEVER = tuple(
         "ff00::/8",
     )
 )
-_NAT64 = ip_network("64:ff9b::/96")
+_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io")
 HTTPS, HTTP = 443, 80
 LOOK_UPS_AT_ONCE = 32
@@ -170,6 +170,6 @@ def _meant(address: Address) -> Sequence[Address]:
     if isinstance(address, IPv4Address):
         return (address,)
     inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) >> 32 == 0:
+    if any(address in network for network in _NAT64) or int(address) >> 32 == 0:
         inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return (address, *(each for each in inner if each is not None)) if not address.is_loopback else (address,)

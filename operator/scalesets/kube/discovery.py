@@ -114,6 +114,7 @@ class Discovery:
         key: Key = (metadata["namespace"], metadata["name"])
         interval = _interval(spec)
         chosen: dict[str, str] = {v["version"]: v.get("tag") or "" for v in _discovered(raw)}
+        told: dict[str, str | None] = {}
         failures = 0
         await asyncio.sleep(first)
         while True:
@@ -122,7 +123,7 @@ class Discovery:
             try:
                 async with self._turn_of[key[0]], self._turn, asyncio.timeout(CONVERSATION_SECONDS):
                     began = time.monotonic()
-                    finding = await self._ask(key[0], spec, chosen)
+                    finding = await self._ask(key[0], spec, chosen, told)
                 chosen = {found.version: found.tag for found in finding.versions or ()} or chosen
             except Problem as problem:
                 finding, wait = Finding.of(problem), problem.wait
@@ -136,6 +137,8 @@ class Discovery:
             if self._meter is not None:
                 outcome = finding.problem[0] if finding.problem is not None else CURRENT
                 self._meter.asked_registry(outcome, time.monotonic() - began)
+            if finding.problem is None or finding.problem[0] is not Reason.BUSY:
+                told.clear()
             failures = failures + 1 if finding.problem is not None else 0
             self._found(kind, key, finding)
             await asyncio.sleep(pause(interval, failures, wait))
@@ -148,8 +151,11 @@ class Discovery:
             known.finding = finding
             self._wake(kind, key)
 
-    async def _ask(self, namespace: str, spec: Raw, chosen: Mapping[str, str]) -> Finding:
-        """One conversation with the registry: which tags there are, and what the newest of them point at."""
+    async def _ask(self, namespace: str, spec: Raw, chosen: Mapping[str, str], told: dict[str, str | None]) -> Finding:
+        """One conversation with the registry: which tags there are, and what the newest of them point at. ``told`` are
+        the digests of a conversation that it broke off: of one that answers a few questions at a time all are known
+        in the end.
+        """
         try:
             rule = tags.TagRule(spec)
         except tags.UnusablePattern as problem:
@@ -174,7 +180,9 @@ class Discovery:
 
         async def resolve(version: str, tag: str) -> Found | None:
             async with turn:
-                digest = await registry.digest(tag)
+                if tag not in told:
+                    told[tag] = await registry.digest(tag)
+            digest = told[tag]
             return Found(version, tag, f"{repository.name}:{tag}@{digest}") if digest is not None else None
 
         try:

@@ -193,7 +193,6 @@ class Reconciler:
 
     async def _learn_kubelets(self, scale_set: Raw) -> None:
         if words := await self._kubelets.learn():
-            log.warning("%s", words)
             self._recorder.tell(scale_set, Event("NodesNotChecked", words))
 
 
