@@ -84,10 +84,12 @@ class Holdings:
         yield from self.extensions.values()
 
     def versions_in_use(self) -> frozenset[str]:
-        """The versions of images and extensions that instances are on, or come back to when they are lost."""
+        """The versions of images and extensions that instances are on, or come to when they are lost or new."""
         found: set[str] = set()
         for store in (self.sets, self.machines):
             for raw in store.values():
+                found.add((raw["spec"].get("imageReference") or {}).get("version") or "")
+                found.update(e.get("typeHandlerVersion") or "" for e in raw["spec"].get("extensions") or ())
                 for instance in self.pods.instances(raw["metadata"]["uid"]).values():
                     found.update((instance.release.image_version, *(v for _, v in instance.release.extensions)))
                 for group in (raw.get("status") or {}).get("instances") or ():
