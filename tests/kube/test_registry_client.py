@@ -209,7 +209,7 @@ def test_docker_hub_has_another_host() -> None:
         (says({}, 429, Retry_After="77"), Reason.BUSY),
         (says({"tags": ["a"]}, Link='<?n=1000>; rel="next"'), Reason.INVALID),
         (says({"tags": ["a"]}, Link='<http://[>; rel="next"'), Reason.INVALID),
-        (lambda _: web.Response(body=b"[" * (registry.LONGEST_PAGE + 1)), Reason.UNREACHABLE),
+        (lambda _: web.Response(body=b"[" * (registry.LONGEST_PAGE + 1)), Reason.INVALID),
         (lambda _: web.Response(status=302, headers={"Location": "/v2/os/ubuntu/tags/list"}), Reason.INVALID),
         (lambda _: web.Response(status=302, headers={"Location": "file:///etc/passwd"}), Reason.INVALID),
         (lambda _: web.Response(status=302), Reason.INVALID),
@@ -402,6 +402,12 @@ async def test_a_token_is_for_pulling_from_this_repository_whatever_is_asked_for
     for body in ({}, {"token": 1}, {"token": "a\r\nX: y"}, {"token": "é"}, []):
         other.answers["/token"] = says(body)
         assert (await refused(told, credentials=ALICE)).reason is Reason.INVALID
+    other.answers["/token"] = says({}, 404)
+    problem = await refused(told, credentials=ALICE)
+    assert (problem.reason, "gives none (404)" in problem.message) == (Reason.INVALID, True), "not: no repository"
+    other.answers["/token"] = says({}, 429, Retry_After="7")
+    problem = await refused(told, credentials=ALICE)
+    assert (problem.reason, problem.wait) == (Reason.BUSY, 7)
     other.answers["/token"] = says({}, 401)
     assert (await refused(told, credentials=ALICE)).reason is Reason.REFUSED
     other.answers["/token"] = lambda _: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})

@@ -294,6 +294,8 @@ class Registry:
                 body = b"" if method == "HEAD" else await _read(response, most if response.status < 300 else 4096)
                 challenges = tuple(response.headers.getall("WWW-Authenticate", ()))
                 return _Answer(url, response.status, response.headers, challenges, body)
+        except _TooLong as error:
+            raise Problem(Reason.INVALID, f"{host}:{port} gives an answer longer than any registry's") from error
         except Refused as refused:
             raise Problem(Reason.NOT_ALLOWED, str(refused)) from refused
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -331,15 +333,17 @@ class Registry:
         if self._credentials is not None:
             headers["Authorization"] = self._basic(realm)
         answer = await self._exchange("GET", realm.update_query(query), headers, LONGEST_TOKEN_ANSWER)
-        if answer.status != 200:
+        if answer.status in (401, 403, 429) or answer.status >= 500:
             raise self._unexpected(answer)
         try:
             body = orjson.loads(answer.body)
-            token = body.get("token") or body.get("access_token")
+            token = (body.get("token") or body.get("access_token")) if answer.status == 200 else None
         except (ValueError, AttributeError):
             token = None
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise Problem(Reason.INVALID, f"{realm.host} gives no token")
+            raise Problem(
+                Reason.INVALID, f"{realm.host}, where {host} sends us for a token, gives none ({answer.status})"
+            )
         return f"Bearer {token}"
 
     def _basic(self, url: URL) -> str:
@@ -351,6 +355,10 @@ class Registry:
         return f"Basic {b64encode(known).decode()}"
 
 
+class _TooLong(Exception):  # noqa: N818 - becomes a Problem
+    """More than we read."""
+
+
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearray:
     """The body, when it isn't longer than it may be. Of a refusal the beginning is enough."""
     body = bytearray()
@@ -359,7 +367,7 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearra
         if len(body) > most:
             if response.status >= 300:
                 return bytes(body[:most])
-            raise ValueError("an answer longer than any registry's")
+            raise _TooLong
     return body
 
 
