@@ -192,6 +192,8 @@ def metrics_page() -> str:
             "`scalesets operator --metrics 8080` serves them at `/metrics`, and the chart has a ServiceMonitor.",
             "Upgrades, batches and fleets are counted by the operator that leads; the others show the metrics of their",
             "process only. `process_` and `python_` are as in every Python program.\n",
+            "Counters begin with 0 when another operator begins to lead, as `increase()` and `rate()` expect. What is",
+            "deleted has no series any more.\n",
             f"| name | type | labels | |\n|---|---|---|---|\n{''.join(rows)}",
         ]
     )

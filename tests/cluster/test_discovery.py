@@ -14,6 +14,7 @@ from operators import Operators
 from scene import Body, Scene, condition, image_of, installed
 
 from registries import PASSWORD, USER, Registry, TokenServer
+from scalesets.kube.names import FIELD_MANAGER
 
 INTERVAL = "PT10S"
 LISTED = "--discovery-registries=127.0.0.1"
@@ -93,6 +94,8 @@ async def test_a_pushed_tag_is_rolled_out(asking: None, scene: Scene, registry: 
     image = scene.find("GalleryImage", "ubuntu")
     assert image is not None
     assert image["metadata"]["generation"] == 1, "the spec is the user's"
+    ours = [m for m in image["metadata"]["managedFields"] if m["manager"] == FIELD_MANAGER]
+    assert {m.get("subresource") for m in ours} == {"status"}
     assert condition(image, "Ready")["status"] == "True"
     assert (await scene.until_event("VersionsDiscovered"))["message"] == "found 1.0.0"
 
@@ -130,6 +133,37 @@ async def test_a_tag_that_moves_is_not_followed(asking: None, scene: Scene, regi
 
     registry.push(REPOSITORY, "1.0.1")
     await scene.until_on("1.0.1")
+
+
+async def test_a_deleted_tag_is_withdrawn_and_forces_nobody_off(asking: None, scene: Scene, registry: Registry) -> None:
+    registry.push(REPOSITORY, "1.0.0")
+    registry.push(REPOSITORY, "1.1.0")
+    await scene.create(a_discovering_image(registry), a_set("web", replicas=2))
+    await scene.until_ready()
+    assert set(scene.versions()) == {"1.1.0"}
+
+    registry.delete(REPOSITORY, "1.1.0")
+    assert "1.1.0" in (await scene.until_event("VersionsWithdrawn"))["message"]
+    await until_found(scene, "1.0.0")
+    await scene.change("ScaleSet", "web", replicas=3)
+    await scene.until_ready(replicas=3)
+    assert scene.versions() == ["1.1.0", "1.1.0", "1.0.0"], "only new ones get what is offered now"
+
+
+async def test_without_discovery_who_is_lost_comes_back_on_its_version(
+    asking: None, scene: Scene, registry: Registry
+) -> None:
+    digest = registry.push(REPOSITORY, "1.0.0")
+    await scene.create(a_discovering_image(registry), a_set("web", replicas=2))
+    await scene.until_ready()
+    await scene.patch("GalleryImage", "ubuntu", {"spec": {"discovery": None}})
+    await until_found(scene)
+    uids = scene.uids()
+
+    await scene.delete("Pod", "web-1")
+    await scene.until(lambda: len(scene.pods()) == 2 and scene.uids() != uids, what="web-1 to be made anew")
+    await scene.until_ready()
+    assert image_of(scene.pods()[1]).endswith(f":1.0.0@{digest}")
 
 
 async def test_a_registry_that_is_away_takes_nothing_with_it(asking: None, scene: Scene, registry: Registry) -> None:

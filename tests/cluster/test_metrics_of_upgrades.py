@@ -115,6 +115,10 @@ async def test_a_good_and_a_bad_upgrade_on_the_dashboard(own_operators: Operator
         print(rendered(title, answer))
         assert "error" not in answer, f"{title}: {answer['error']}"
         assert answer["series"], f"{title}: no data for {answer['query']}"
+    shown = {title: answer["series"] for title, answer in zip(panels, answers, strict=True)}
+    of_images = [each for each in shown["Ended, by outcome"] if each["labels"]["type"] == "OSImage"]
+    assert {e["labels"]["outcome"] for e in of_images if e["value"] > 0} == {"Completed", "Faulted"}, "each the first"
+    assert {e["labels"]["image_version"]: e["value"] for e in shown["Instances by version"]} == {"2.0.0": 5}
 
 
 def rendered(title: str, answer: dict[str, Any]) -> str:

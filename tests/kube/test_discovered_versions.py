@@ -186,6 +186,9 @@ def test_without_discovery_nothing_is_discovered() -> None:
     assert "discovered" not in after["status"]
     assert condition(after)[0] == ""
     assert catalogues.for_set(after, "local").find("1.0.0").removed
+    assert catalogues.image_of(after, "1.0.0") == image_of("1.0.0"), "for an instance on it that is lost"
+    (event,) = discovered.events(image, after)
+    assert event.reason == "VersionsWithdrawn"
 
 
 def test_another_spec_is_asked_for_anew() -> None:
@@ -209,6 +212,21 @@ def test_what_is_new_is_told() -> None:
     (event,) = discovered.events(after, away)
     assert (event.reason, event.warning) == ("DiscoveryFailed", True)
     assert list(discovered.events(away, described(away, failed(words="still")))) == []
+    back = described(away, found(*(f"1.0.{n}" for n in range(7, 0, -1))))
+    (event,) = discovered.events(away, back)
+    assert (event.reason, event.warning) == ("DiscoveryWorks", False)
+    assert event.message == f"after RegistryUnreachable: 7 versions of {REPOSITORY}"
+    (event,) = discovered.events(back, described(back, found("1.0.6", "1.0.5", "1.0.4", "1.0.3", "1.0.2", "1.0.1")))
+    assert (event.reason, "1.0.7;" in event.message) == ("VersionsWithdrawn", True)
+
+
+def test_a_tag_that_moved_is_told_once() -> None:
+    image = described(a_discovering_image(), found("1.0.0"))
+    moved = described(image, found("1.0.0", digest="b"))
+    (event,) = catalogues.events(image, moved)
+    assert (event.reason, event.warning) == ("ImageChanged", True)
+    assert "1.0.0" in event.message
+    assert list(catalogues.events(moved, described(moved, found("1.0.0", digest="c")))) == []
 
 
 def test_findings_that_say_the_same_are_equal() -> None:
@@ -225,4 +243,5 @@ def test_after_failures_it_is_asked_sooner_then_later_and_never_too_soon() -> No
     assert [pause(300, n) for n in (1, 2, 3)] == [about(10), about(20), about(40)]
     assert pause(300, 50) == about(LONGEST_BACK_OFF)
     assert pause(86400, 50) == about(86400)
-    assert pause(10, 1, wait=600) == about(600)
+    assert all(600 <= pause(10, 1, wait=600) <= 661 for _ in range(100)), "never before the registry wants it"
+    assert all(600 <= pause(600, 0, wait=600) <= 661 for _ in range(100))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -15,8 +16,10 @@ from scalesets.kube import discovery
 from scalesets.kube.client import Cluster
 from scalesets.kube.discovery import Discovery
 from scalesets.kube.kinds import IMAGES
+from scalesets.kube.metrics import Metrics
 from scalesets.kube.registry import Reason
 from scalesets.kube.settings import Settings
+from scalesets.kube.tags import MATCHING_SECONDS
 
 DIGEST = f"sha256:{'a' * 64}"
 
@@ -25,14 +28,25 @@ class Tags:
     """A registry of one repository."""
 
     def __init__(self) -> None:
-        self.tags = ["1.0.0"]
+        self.tags: list[str] | None = ["1.0.0"]
+        self.without_image = "none"
+        self.asked: list[str] = []
+        self.patience = 100
+        self.since_listed = 0
         self.questions = 0
         self.port = 0
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/tags/list"):
             self.questions += 1
+            self.since_listed = 0
             return web.json_response({"tags": self.tags})
+        self.since_listed += 1
+        if self.since_listed > self.patience:
+            return web.Response(status=429)
+        self.asked.append(request.path.rpartition("/")[2])
+        if request.path.endswith(f"/{self.without_image}"):
+            return web.Response(status=404)
         return web.Response(headers={"Docker-Content-Digest": DIGEST})
 
     def image(self, name: str = "ubuntu", **fields: Any) -> dict[str, Any]:
@@ -53,11 +67,11 @@ async def tags() -> AsyncIterator[Tags]:
 class Woken:
     """A discovery, and whom it woke."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, meter: Metrics | None = None, **settings: Any) -> None:
         self.told: list[str] = []
         no_cluster: Cluster = None  # type: ignore[assignment]  # only Secrets are read from it
         given = Settings(discovery_registries=("127.0.0.1",), **settings)
-        self.discovery = Discovery(no_cluster, given, wake=lambda kind, key: self.told.append(key[1]))
+        self.discovery = Discovery(no_cluster, given, wake=lambda kind, key: self.told.append(key[1]), meter=meter)
 
     def found(self, image: dict[str, Any]) -> list[str] | None:
         finding = self.discovery.follow(IMAGES, image)
@@ -154,6 +168,78 @@ async def test_what_nobody_thought_of_stops_no_timer(tags: Tags, woken: Woken, m
         await until(lambda: tags.questions > 2)
         assert woken.told == ["ubuntu"]
     await until(lambda: len(woken.told) == 2)
+
+
+async def test_a_slow_pattern_holds_up_nobody_and_is_said(tags: Tags, woken: Woken) -> None:
+    tags.tags = [f"{'a' * 120}{n:08d}" for n in range(20_000)]
+    image = tags.image(tagPattern="(?P<version>" + "(.?){0,1000}" * 4 + ")")
+    woken.found(image)
+    longest, last = 0.0, time.monotonic()
+    async with asyncio.timeout(30):
+        while not woken.told:
+            await asyncio.sleep(0.001)
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+    assert longest < MATCHING_SECONDS / 2, "the sets have to be seen to meanwhile"
+    finding = woken.discovery.follow(IMAGES, image)
+    assert finding is not None
+    assert finding.problem is not None
+    assert finding.problem[0] is Reason.PATTERN
+
+
+async def test_a_tag_without_an_image_is_named(tags: Tags, woken: Woken) -> None:
+    tags.tags, tags.without_image = ["1.0.0", "1.1.0"], "1.1.0"
+    image = tags.image()
+    woken.found(image)
+    await until(lambda: woken.found(image) == ["1.0.0"])
+    finding = woken.discovery.follow(IMAGES, image)
+    assert finding is not None
+    assert finding.note == "; passed over: 1 tag without an image (1.1.0)"
+
+
+async def test_a_registry_that_answers_a_few_questions_at_a_time_tells_all_in_the_end(tags: Tags, woken: Woken) -> None:
+    tags.tags = [f"1.{n}.0" for n in range(8)]
+    tags.patience = 3
+    image = tags.image()
+    woken.found(image)
+    await until(lambda: woken.found(image) == [f"1.{n}.0" for n in range(7, -1, -1)])
+    asked = len(tags.asked)
+    tags.patience = 100
+    await until(lambda: len(tags.asked) >= asked + 8)
+    assert set(tags.asked[-8:]) == set(tags.tags), "after that each is asked about again"
+
+
+async def test_what_can_t_be_called_is_said(tags: Tags, woken: Woken) -> None:
+    tags.port = 99999
+    image = tags.image()
+    woken.found(image)
+    await until(lambda: bool(woken.told))
+    finding = woken.discovery.follow(IMAGES, image)
+    assert finding is not None
+    assert finding.problem is not None
+    assert finding.problem[0] is Reason.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("interval", ["PT1S", "P99999999999D", "P999999999D"])
+async def test_an_interval_that_nobody_can_count_stops_no_timer(tags: Tags, woken: Woken, interval: str) -> None:
+    """The API server takes thirty digits; and what was stored before a rule came stays stored."""
+    image = tags.image(interval=interval)
+    woken.found(image)
+    await until(lambda: woken.found(image) == ["1.0.0"])
+
+
+async def test_questions_are_counted(tags: Tags, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discovery, "pause", lambda *_: 0.02)
+    metrics = Metrics()
+    one = Woken(meter=metrics)
+    one.found(tags.image())
+    await until(lambda: tags.questions > 2)
+    tags.tags = None
+    one.found(tags.image("other", repository="127.0.0.1:1/os/ubuntu"))
+    await until(lambda: "other" in one.told)
+    await one.discovery.close()
+    text = metrics.text().decode()
+    assert 'scalesets_discovery_questions_total{outcome="RegistryUnreachable"}' in text
+    assert 'scalesets_discovery_questions_total{outcome="Current"}' in text
 
 
 async def test_one_namespace_does_not_hold_up_another(tags: Tags, woken: Woken) -> None:

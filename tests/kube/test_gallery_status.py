@@ -30,12 +30,12 @@ SETTINGS = Settings(catalog_namespace=CATALOG)
 KEY = "Canonical/jammy/22_04-LTS"
 
 
-def describe(obj, *peers, locations=("local",), now=NOW):
-    return catalogues.describe(obj, [obj, *peers], locations=locations, settings=SETTINGS, now=now)
+def describe(obj, *peers, locations=("local",), now=NOW, **more):
+    return catalogues.describe(obj, [obj, *peers], locations=locations, settings=SETTINGS, now=now, **more)
 
 
-def described(obj, *peers, now=NOW):
-    status, _ = describe(obj, *peers, now=now)
+def described(obj, *peers, now=NOW, **more):
+    status, _ = describe(obj, *peers, now=now, **more)
     assert status is not None
     return {**obj, "status": status}
 
@@ -214,6 +214,20 @@ def test_removed_versions_make_room_oldest_first():
     kept = [v["version"] for v in image["status"]["versions"]]
     assert len(kept) == catalogues.MOST_SEEN
     assert (kept[0], kept[-1]) == ("5.0.49", "2.0.0")
+
+
+def test_versions_that_instances_are_on_make_room_last():
+    """With a tag a day it takes half a year, and a set that is pinned is still on the first."""
+    image = described(an_image(*(f"1.0.{n}" for n in range(50))))
+    for thousand in range(1, 6):
+        versions = [{"version": f"{thousand + 1}.0.{n}", "image": "x"} for n in range(50)]
+        image = {**image, "spec": {**image["spec"], "versions": versions}}
+        image = described(image, in_use=lambda: {"1.0.3", "9.9.9"})
+
+    kept = [v["version"] for v in image["status"]["versions"]]
+    assert len(kept) == catalogues.MOST_SEEN
+    assert (kept[0], kept[-2], kept[-1]) == ("6.0.49", "3.0.1", "1.0.3")
+    assert kept == sorted(kept, key=lambda v: [int(n) for n in v.split(".")], reverse=True)
 
 
 def test_a_status_that_somebody_spoiled_is_made_anew():

@@ -59,3 +59,14 @@ def test_locations_are_those_of_what_is_there() -> None:
         assert machine is not None
         world.machines.vanished(("team-a", name), machine["metadata"]["uid"])
     assert world.locations() == ("local",)
+
+
+def test_versions_in_use_are_those_of_who_comes_back_and_those_that_are_named() -> None:
+    world = a_world()
+    extensions = [{"name": "log", "version": "3.1.0"}]
+    record = {"ordinals": "0", "imageVersion": "1.0.0", "model": "m", "extensions": extensions}
+    other = {"ordinals": "1", "imageVersion": "1.1.0", "model": "m"}
+    pinned = {"imageReference": {"galleryImage": "ubuntu", "version": "1.2.0"}}
+    world.sets.put(objects.a_set(status={"instances": [record, other]}, **pinned))
+    world.machines.put({**a_machine("db"), "status": {"instances": [{**record, "imageVersion": "2.0.0"}]}})
+    assert world.versions_in_use() - {""} == {"1.0.0", "1.1.0", "1.2.0", "2.0.0", "3.1.0"}

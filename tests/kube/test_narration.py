@@ -22,7 +22,7 @@ from scalesets.engine.decision import (
     WriteSetStatus,
     WriteUpgradeStatus,
 )
-from scalesets.engine.view import Batch, Code, Release, SetStatus, Target, UpgradeStatus, UpgradeType
+from scalesets.engine.view import Batch, Code, Condition, Release, SetStatus, Target, UpgradeStatus, UpgradeType
 from scalesets.kube import narration
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
@@ -48,6 +48,21 @@ def a_status(*members: int, waiting: str = "") -> UpgradeStatus:
 )
 def test_writes_are_told_in_order(writes: list[Write], words: str) -> None:
     assert narration.of_writes(writes) == words
+
+
+def test_a_status_is_told_by_what_changes_of_its_conditions() -> None:
+    before = (
+        Condition("Ready", True, "AllReady"),
+        Condition("Progressing", False, "Idle"),
+        Condition("Odd", True, "X"),
+    )
+    after = (Condition("Ready", True, "AllReady", "5 of 5"), Condition("Progressing", None, "Batch"))
+    write = WriteSetStatus(SetStatus(conditions=after))
+    assert narration.of_writes([write], before) == "status (Progressing Unknown Batch, Odd gone)"
+    assert narration.of_writes([write], after) == "status"
+    assert narration.of_writes([write]) == "status", "the first time they are all new"
+    many = WriteSetStatus(SetStatus(conditions=tuple(Condition(f"C{n}", True, "R") for n in range(6))))
+    assert narration.of_writes([many], after).endswith("C3 True R and 4 more)")
 
 
 def test_actions_are_grouped_by_what_is_done_and_why() -> None:

@@ -72,6 +72,7 @@ def test_nobody_else_gets_them(host: str, key: str) -> None:
         secret({"registry.example": {"identitytoken": "t0ps3cret"}}),
         secret({"registry.example": {"username": 1, "password": 2}}),
         secret({"registry.example": "t0ps3cret"}),
+        secret({"https://alice:t0ps3cret@[registry.example": ALICE}),
     ],
 )
 def test_what_can_t_be_used_is_said_without_its_contents(bad: dict[str, Any]) -> None:

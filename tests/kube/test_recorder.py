@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+import pytest
 from aiohttp import web
 from faulty_server import json, serving, status_object
 
 from scalesets.engine.decision import Event
+from scalesets.kube.logs import FIELDS
 from scalesets.kube.recorder import Recorder
 
 SET: dict[str, Any] = {"metadata": {"name": "web", "namespace": "team", "uid": "set-uid"}}
@@ -32,6 +35,22 @@ async def test_an_event_is_posted_on_its_set_and_the_same_one_only_once() -> Non
     assert first["regarding"]["uid"] == "set-uid"
     assert second["type"] == "Warning"
     assert first["metadata"]["name"] != second["metadata"]["name"]
+
+
+async def test_what_is_told_stands_in_the_log_too_on_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    """In the cluster events are gone after an hour. A container's last words make no lines of their own."""
+    recorder = Recorder(None, "op-1")  # type: ignore[arg-type]  # nothing is posted
+    with caplog.at_level(logging.INFO):
+        for _ in range(2):
+            recorder.tell(SET, Event("UpgradeStarted", "web-os-1: 4 instances"))
+        recorder.tell(SET, Event("BatchFailed", "web-3: died\n12:00:00.000 I all is well", warning=True))
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [
+        ("INFO", "team/web: UpgradeStarted: web-os-1: 4 instances"),
+        ("WARNING", "team/web: BatchFailed: web-3: died 12:00:00.000 I all is well"),
+    ]
+    fields = {"kind": "ScaleSet", "namespace": "team", "name": "web", "reason": "BatchFailed"}
+    assert getattr(caplog.records[1], FIELDS) == fields
 
 
 async def test_a_refused_event_is_nobodys_trouble_and_the_next_is_posted() -> None:

@@ -10,6 +10,8 @@ import hashlib
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,25 @@ async def test_tags_come_page_by_page_whatever_host_the_link_names(told: Told) -
     assert [request.query["n"] for request in told.asked] == ["1000", "2", "2"]
 
 
+async def test_a_registry_that_refuses_so_many_at_once_gives_as_many_as_it_likes(told: Told) -> None:
+    def page(request: web.Request) -> web.Response:
+        if "n" in request.query:
+            return web.json_response({"errors": [{"code": "PAGINATION_NUMBER_INVALID"}]}, status=400)
+        if "last" in request.query:
+            return web.json_response({"tags": ["b"]})
+        return web.json_response({"tags": ["a"]}, headers={"Link": '</v2/os/ubuntu/tags/list?last=a>; rel="next"'})
+
+    told.answers["/tags/list"] = page
+    assert await tags(told) == ["a", "b"]
+    told.answers["/tags/list"] = says({}, 400)
+    assert (await refused(told)).reason is Reason.INVALID
+
+
+async def test_what_is_too_long_for_a_tag_is_not_kept(told: Told) -> None:
+    told.answers["/tags/list"] = says({"tags": ["a" * 128, "b" * 129, "c" * 100_000]})
+    assert await tags(told) == ["a" * 128]
+
+
 @pytest.mark.parametrize("body", [{"tags": None}, {"tags": []}])
 async def test_a_repository_may_be_empty(told: Told, body: Any) -> None:
     told.answers["/tags/list"] = says(body)
@@ -150,6 +171,21 @@ async def test_a_tag_that_went_meanwhile_is_none(told: Told) -> None:
     assert await digest(told) is None
 
 
+async def test_a_tag_that_can_t_be_told_of_is_named(told: Told) -> None:
+    told.answers["/manifests/1.0.0"] = lambda _: web.Response(status=406)
+    problem = await refused(told, digest)
+    assert problem.reason is Reason.INVALID
+    assert "os/ubuntu:1.0.0" in problem.message
+    assert "excludePattern" in problem.message
+
+
+@pytest.mark.parametrize("host", ["registry.example:99999", "[....]:5000"])
+def test_a_host_that_can_t_be_one_is_said(host: str) -> None:
+    with pytest.raises(Problem, match="mend it in repository") as problem:
+        Repository.read(f"{host}/os/ubuntu").base(plain=False)
+    assert problem.value.reason is Reason.NOT_ALLOWED
+
+
 def test_docker_hub_has_another_host() -> None:
     assert str(Repository.read("docker.io/library/ubuntu").base(plain=False)) == "https://registry-1.docker.io/v2/"
 
@@ -173,7 +209,7 @@ def test_docker_hub_has_another_host() -> None:
         (says({}, 429, Retry_After="77"), Reason.BUSY),
         (says({"tags": ["a"]}, Link='<?n=1000>; rel="next"'), Reason.INVALID),
         (says({"tags": ["a"]}, Link='<http://[>; rel="next"'), Reason.INVALID),
-        (lambda _: web.Response(body=b"[" * (registry.LONGEST_PAGE + 1)), Reason.UNREACHABLE),
+        (lambda _: web.Response(body=b"[" * (registry.LONGEST_PAGE + 1)), Reason.INVALID),
         (lambda _: web.Response(status=302, headers={"Location": "/v2/os/ubuntu/tags/list"}), Reason.INVALID),
         (lambda _: web.Response(status=302, headers={"Location": "file:///etc/passwd"}), Reason.INVALID),
         (lambda _: web.Response(status=302), Reason.INVALID),
@@ -191,6 +227,25 @@ async def test_an_odd_answer_is_a_problem_by_name(told: Told, answer: Answer, re
     assert problem.reason is reason
     assert problem.wait == (77 if "429" in problem.message else None)
     assert (await refused(told)).message == problem.message, "or the status would be written again and again"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("77", 77),
+        ("99999999999999", registry.LONGEST_WAIT),
+        ("in a minute", None),
+        ("-5", None),
+        (lambda: format_datetime(datetime.now(UTC) + timedelta(seconds=600), usegmt=True), 600),
+        (lambda: format_datetime(datetime.now(UTC) - timedelta(seconds=600), usegmt=True), 0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", registry.LONGEST_WAIT),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", registry.LONGEST_WAIT),
+    ],
+)
+async def test_when_a_registry_wants_to_be_asked_again(told: Told, header: Any, seconds: float | None) -> None:
+    told.answers["/tags/list"] = says({}, 429, Retry_After=header if isinstance(header, str) else header())
+    problem = await refused(told)
+    assert problem.wait == (None if seconds is None else pytest.approx(seconds, abs=3))
 
 
 async def test_no_words_of_the_answer_are_repeated_but_its_codes(told: Told) -> None:
@@ -296,6 +351,20 @@ async def test_a_redirect_is_followed_without_the_credentials(told: Told, other:
     assert set(other.headers("Authorization")) == {None}, "nor to whom the other one sends us for a token"
 
 
+async def test_without_tls_nobody_else_is_asked_on_a_registrys_word(told: Told) -> None:
+    """Or whoever names a registry of his own in an image had any service of the cluster asked for any path."""
+    elsewhere = "http://localhost:1/admin?delete=all"
+    alone = Destinations((f"127.0.0.1:{told.port}",))
+    for answer in (
+        lambda _: web.Response(status=307, headers={"Location": elsewhere}),
+        says({}, 401, WWW_Authenticate=f'Bearer realm="{elsewhere}"'),
+    ):
+        told.answers["/tags/list"] = answer
+        problem = await refused(told, destinations=alone)
+        assert (problem.reason, "localhost:1 without TLS" in problem.message) == (Reason.NOT_ALLOWED, True)
+        assert (await refused(told)).reason is Reason.UNREACHABLE, "listed, it is asked"
+
+
 async def test_a_redirect_out_of_the_list_is_not_followed(told: Told, other: Told) -> None:
     told.answers["/tags/list"] = lambda _: web.Response(
         status=302, headers={"Location": f"http://127.0.0.1:{other.port}/"}
@@ -333,6 +402,12 @@ async def test_a_token_is_for_pulling_from_this_repository_whatever_is_asked_for
     for body in ({}, {"token": 1}, {"token": "a\r\nX: y"}, {"token": "é"}, []):
         other.answers["/token"] = says(body)
         assert (await refused(told, credentials=ALICE)).reason is Reason.INVALID
+    other.answers["/token"] = says({}, 404)
+    problem = await refused(told, credentials=ALICE)
+    assert (problem.reason, "gives none (404)" in problem.message) == (Reason.INVALID, True), "not: no repository"
+    other.answers["/token"] = says({}, 429, Retry_After="7")
+    problem = await refused(told, credentials=ALICE)
+    assert (problem.reason, problem.wait) == (Reason.BUSY, 7)
     other.answers["/token"] = says({}, 401)
     assert (await refused(told, credentials=ALICE)).reason is Reason.REFUSED
     other.answers["/token"] = lambda _: web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"})

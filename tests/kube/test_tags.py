@@ -107,6 +107,22 @@ def test_no_pattern_takes_long() -> None:
     assert time.monotonic() - started < 2
 
 
+def test_a_pattern_of_many_repetitions_is_given_up() -> None:
+    """RE2 is linear in the tag, and this one takes 10 ms for each: for 20,000 of them some minutes."""
+    rule = TagRule({"tagPattern": "(?P<version>" + "(.?){0,1000}" * 4 + ")"})
+    listed = [f"{'a' * 120}{n:08d}" for n in range(20_000)]
+    began = time.thread_time()
+    with pytest.raises(UnusablePattern, match="fewer repetitions"):
+        choose(listed, rule, most=9, known={})
+    assert time.thread_time() - began < 3 * tags.MATCHING_SECONDS
+
+
+def test_a_pattern_as_people_write_them_copes_with_as_many_tags_as_there_may_be() -> None:
+    rule = TagRule({"tagPattern": "v?(?P<version>[0-9.]+)-(jammy|noble)", "excludePattern": ".*-debug"})
+    listed = [f"v1.{n}.{m}-jammy" for n in range(200) for m in range(100)]
+    assert choose(listed, rule, most=1, known={}).versions == (("1.199.99", "v1.199.99-jammy"),)
+
+
 def test_the_newest_are_chosen_and_the_rest_is_counted() -> None:
     chosen = choose(["1.9.0", "1.10.0", "latest", "1.2.0", "edge", "1.1.0"], TagRule({}), most=3, known={})
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/model/value"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/tsdb"
 )
@@ -52,8 +53,9 @@ func main() {
 	}
 	defer db.Close()
 	var last int64
+	before := map[string]labels.Labels{}
 	for _, scrape := range asked.Scrapes {
-		if err := load(db, scrape.Text, scrape.Time, scrape.Job); err != nil {
+		if before, err = load(db, scrape.Text, scrape.Time, scrape.Job, before); err != nil {
 			log.Fatalf("loading a scrape: %v", err)
 		}
 		last = scrape.Time
@@ -67,7 +69,9 @@ func main() {
 	}
 }
 
-func load(db *tsdb.DB, text string, when int64, job map[string]string) error {
+// load stores a scrape and returns its series; those that were there before and aren't any more end, as Prometheus does.
+func load(db *tsdb.DB, text string, when int64, job map[string]string, before map[string]labels.Labels) (map[string]labels.Labels, error) {
+	there := map[string]labels.Labels{}
 	parser := textparse.NewPromParser([]byte(text), labels.NewSymbolTable(), false)
 	appender := db.Appender(context.Background())
 	for {
@@ -79,17 +83,27 @@ func load(db *tsdb.DB, text string, when int64, job map[string]string) error {
 			continue
 		}
 		var found labels.Labels
-		_, _, value := parser.Series()
+		_, _, sample := parser.Series()
 		parser.Labels(&found)
 		builder := labels.NewBuilder(found)
 		for name, word := range job {
 			builder.Set(name, word)
 		}
-		if _, err := appender.Append(0, builder.Labels(), when, value); err != nil {
-			return err
+		series := builder.Labels()
+		if _, err := appender.Append(0, series, when, sample); err != nil {
+			return nil, err
+		}
+		there[series.String()] = series
+	}
+	for name, series := range before {
+		if _, found := there[name]; found {
+			continue
+		}
+		if _, err := appender.Append(0, series, when, math.Float64frombits(value.StaleNaN)); err != nil {
+			return nil, err
 		}
 	}
-	return appender.Commit()
+	return there, appender.Commit()
 }
 
 func evaluate(engine *promql.Engine, db *tsdb.DB, text string, when time.Time) answer {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-
 from scalesets.engine.decision import Event
-from scalesets.kube import catalogues, discovered
+from scalesets.kube import catalogues
 from scalesets.kube.afresh import refresh
 from scalesets.kube.cache import Store
 from scalesets.kube.client import Cluster, Outcome, Refusal
@@ -18,8 +16,6 @@ from scalesets.kube.recorder import Recorder
 from scalesets.kube.seen import Key
 from scalesets.kube.settings import Settings
 from scalesets.kube.world import World
-
-log = logging.getLogger(__name__)
 
 
 class CatalogueStatus:
@@ -48,13 +44,13 @@ class CatalogueStatus:
             settings=self._settings,
             now=now,
             finding=self._discovery.follow(kind, raw),
+            in_use=self._world.versions_in_use,
         )
         if status is not None:
             version = raw["metadata"]["resourceVersion"]
             try:
                 store.put(await self._cluster.write_status(kind, *key, status, version=version))
-                for event in discovered.events(raw, {"status": status}):
-                    log.info("%s %s/%s: %s", kind.plural, *key, event.message)
+                for event in catalogues.events(raw, {"status": status}):
                     self._recorder.tell(raw, event, kind=kind)
             except Refusal as refusal:
                 if refusal.outcome in (Outcome.INVALID, Outcome.FORBIDDEN):

@@ -8,13 +8,14 @@ Duplicate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from scalesets.engine import catalogue, versions
 from scalesets.engine.catalogue import CatalogueStatus, PublishedVersion, RegionState, ReplicationState, SeenVersion
+from scalesets.engine.decision import Event
 from scalesets.engine.view import Catalogue, Condition, Model, Release
 from scalesets.kube import discovered, references, statuses, times
 from scalesets.kube.discovered import Finding
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from scalesets.kube.seen import Seen
     from scalesets.kube.settings import Settings
 
+CHANGED = "ImageChanged"
 MOST_SEEN = 200
 MOST_REGIONS = 100
 MOST_NAMED = 5
@@ -111,10 +113,12 @@ def describe(
     settings: Settings,
     now: datetime,
     finding: Finding | None = None,
+    in_use: Callable[[], Collection[str]] = frozenset,
 ) -> tuple[dict[str, Any] | None, datetime | None]:
     """The status that an image or extension should have now (None: the one it has), and when to look again.
 
-    ``peers`` are the objects of its kind in its namespace; ``finding`` is what its discovery found, if it has any.
+    ``peers`` are the objects of its kind in its namespace; ``finding`` is what its discovery found, if it has any;
+    ``in_use`` says which versions instances are on, of whatever image or extension.
     """
     before = obj.get("status") or {}
     generation = obj["metadata"].get("generation") or 0
@@ -124,12 +128,20 @@ def describe(
     conditions = list(_conditions(obj, peers, result, settings.catalog_namespace, discovery))
     status = {
         "observedGeneration": generation,
-        "versions": [_write_seen(s) for s in _kept(obj, result)],
+        "versions": [_write_seen(s) for s in _kept(obj, result, in_use)],
         **({"discovered": found} if found else {}),
         "latest": [{"region": region, "version": version} for region, version in result.latest[:MOST_REGIONS]],
         "conditions": statuses.write_conditions(conditions, before, now, generation),
     }
     return (None if statuses.same(before, status) else status), result.look_again
+
+
+def events(before: Raw, after: Raw) -> Iterator[Event]:
+    """What there is to tell of an image or extension whose status was written."""
+    yield from discovered.events(before, after)
+    was, is_now = _condition(before, CHANGED), _condition(after, CHANGED)
+    if is_now and is_now != was:
+        yield Event(CHANGED, is_now, warning=True)
 
 
 def published_versions(obj: Raw) -> list[PublishedVersion]:
@@ -198,14 +210,18 @@ def _seen_versions(status: Raw) -> list[SeenVersion]:
     ]
 
 
-def _kept(obj: Raw, result: CatalogueStatus) -> list[SeenVersion]:
-    """Newest first; when there is no room for all, removed ones go, oldest first."""
+def _kept(obj: Raw, result: CatalogueStatus, in_use: Callable[[], Collection[str]]) -> list[SeenVersion]:
+    """Newest first; when there is no room for all, removed ones go, oldest first, and those that instances are on
+    last: an instance that is lost comes back on its own version, whose image stands nowhere else.
+    """
     newest_first = sorted(result.seen, key=lambda s: versions.parse(s.version), reverse=True)
     excess = len(newest_first) - MOST_SEEN
     if excess <= 0:
         return newest_first
     published = {v["version"] for v in entries(obj)}
+    used = in_use()
     removed = [s for s in newest_first if s.version not in published]
+    removed.sort(key=lambda s: s.version in used, reverse=True)
     dropped = {s.version for s in removed[-excess:]}
     return [s for s in newest_first if s.version not in dropped]
 
@@ -247,7 +263,7 @@ def _conditions(
         )
     elif result.changed:
         stalled = (
-            "ImageChanged",
+            CHANGED,
             f"{', '.join(result.changed)} came back with another image and is not used: publish it under a new version",
         )
     elif wrong:
@@ -270,11 +286,17 @@ def _conditions(
         yield discovery
     if result.changed:
         changed = ", ".join(result.changed)
-        yield Condition("ImageChanged", True, "ImageChanged", f"not used: {changed}; publish under a new version")
+        yield Condition(CHANGED, True, CHANGED, f"not used: {changed}; publish under a new version")
     if wrong:
         yield Condition("InvalidDate", True, "InvalidDate", wrong)
     if twin is not None:
         yield Condition("Duplicate", True, "Duplicate", f"not used: {twin['metadata']['name']} is older")
+
+
+def _condition(obj: Raw, kind: str) -> str:
+    """The words of a condition that is True; empty when it isn't."""
+    found = (obj.get("status") or {}).get("conditions") or ()
+    return next((str(c.get("message")) for c in found if c["type"] == kind and c["status"] == "True"), "")
 
 
 def _elder_twin(obj: Raw, peers: Iterable[Raw]) -> Raw | None:

@@ -37,10 +37,12 @@ _NEVER = tuple(
         "ff00::/8",
     )
 )
-_NAT64 = ip_network("64:ff9b::/96")
+_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 _DOCKER_HUB = ("docker.io", "index.docker.io", "registry-1.docker.io", "auth.docker.io")
 HTTPS, HTTP = 443, 80
-LOOK_UPS_AT_ONCE = 4
+LOOK_UPS_AT_ONCE = 32
+"""A name whose server is silent takes a thread for up to a minute, while its question gives up after 15 s: enough for
+four such look-ups behind each of the eight conversations at a time."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error
@@ -57,7 +59,7 @@ class Destinations:
 
     def check(self, host: str, port: int) -> None:
         """Raises Refused for a host that isn't listed, or an address that nobody may call."""
-        if self.listed and not self._lists(host, port):
+        if self.listed and not self.lists(host, port):
             shown = f"[{host}]" if ":" in host else host
             raise Refused(f"{shown}:{port} isn't among the operator's --discovery-registries: have it added there")
         try:
@@ -68,18 +70,8 @@ class Destinations:
             return  # a name: the resolver looks at its addresses
         self.check_address(address, host, port)
 
-    def check_address(self, address: Address, host: str, port: int) -> None:
-        """Raises Refused for an address that the host, listed or not, may not have."""
-        for each in _meant(address):
-            if any(each.version == network.version and each in network for network in _NEVER):
-                raise Refused(f"{host} is {each}, a link-local, metadata or reserved address: no registry is there")
-            if each.is_loopback and not self._lists(host, port):
-                raise Refused(
-                    f"{host} is {each}, the operator's own loopback: only a registry listed in "
-                    "--discovery-registries may be there"
-                )
-
-    def _lists(self, host: str, port: int) -> bool:
+    def lists(self, host: str, port: int) -> bool:
+        """Whether an administrator named it."""
         host = host.lower().rstrip(".")
         for entry in self.listed:
             name, given = _entry(entry)
@@ -90,6 +82,17 @@ class Destinations:
             if name == _DOCKER_HUB[0] and host in _DOCKER_HUB:
                 return True
         return False
+
+    def check_address(self, address: Address, host: str, port: int) -> None:
+        """Raises Refused for an address that the host, listed or not, may not have."""
+        for each in _meant(address):
+            if any(each.version == network.version and each in network for network in _NEVER):
+                raise Refused(f"{host} is {each}, a link-local, metadata or reserved address: no registry is there")
+            if each.is_loopback and not self.lists(host, port):
+                raise Refused(
+                    f"{host} is {each}, the operator's own loopback: only a registry listed in "
+                    "--discovery-registries may be there"
+                )
 
 
 class GuardedResolver(AbstractResolver):
@@ -167,6 +170,6 @@ def _meant(address: Address) -> Sequence[Address]:
     if isinstance(address, IPv4Address):
         return (address,)
     inner = [address.ipv4_mapped, address.sixtofour, *(address.teredo or ())]
-    if address in _NAT64 or int(address) >> 32 == 0:
+    if any(address in network for network in _NAT64) or int(address) >> 32 == 0:
         inner.append(IPv4Address(int(address) & 0xFFFFFFFF))
     return (address, *(each for each in inner if each is not None)) if not address.is_loopback else (address,)

@@ -7,7 +7,7 @@ way to withdraw a version. A version keeps the date when it was found first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -88,14 +88,25 @@ def may_come(condition: Condition) -> bool:
 
 def events(before: Raw, after: Raw) -> Iterator[Event]:
     """What there is to tell of a discovery whose status was written."""
-    known = {v["version"] for v in (before.get("status") or {}).get("discovered") or ()}
-    fresh = [v["version"] for v in (after.get("status") or {}).get("discovered") or () if v["version"] not in known]
-    if fresh:
-        more = f" and {len(fresh) - MOST_NAMED} more" if len(fresh) > MOST_NAMED else ""
-        yield Event("VersionsDiscovered", f"found {', '.join(fresh[:MOST_NAMED])}{more}")
+    known, now = _versions(before), _versions(after)
+    if fresh := [version for version in now if version not in known]:
+        yield Event("VersionsDiscovered", f"found {_named(fresh)}")
+    if gone := [version for version in known if version not in now]:
+        yield Event("VersionsWithdrawn", f"not offered any more: {_named(gone)}; instances on them stay")
     was, is_now = condition_of(before), condition_of(after)
     if is_now.get("status") == "False" and was.get("reason") != is_now.get("reason"):
         yield Event("DiscoveryFailed", f"{is_now['reason']}: {is_now.get('message', '')}", warning=True)
+    if was.get("status") == "False" and is_now.get("status") == "True":
+        yield Event("DiscoveryWorks", f"after {was.get('reason', '')}: {is_now.get('message', '')}")
+
+
+def _versions(obj: Raw) -> list[str]:
+    return [v["version"] for v in (obj.get("status") or {}).get("discovered") or ()]
+
+
+def _named(some: Sequence[str]) -> str:
+    more = f" and {len(some) - MOST_NAMED} more" if len(some) > MOST_NAMED else ""
+    return f"{', '.join(some[:MOST_NAMED])}{more}"
 
 
 def _not_yet(obj: Raw, spec: Raw) -> Condition:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +23,10 @@ from scalesets.kube import preflight, pullsecrets, tags, times
 from scalesets.kube.client import Cluster, Refusal
 from scalesets.kube.credentials import read_reference
 from scalesets.kube.destinations import Destinations
-from scalesets.kube.discovered import Finding, Found, condition_of
+from scalesets.kube.discovered import CURRENT, Finding, Found, condition_of
 from scalesets.kube.fleet import utc_now
 from scalesets.kube.kinds import SECRETS, Kind
+from scalesets.kube.metrics import Metrics
 from scalesets.kube.names import Raw
 from scalesets.kube.pullsecrets import Login
 from scalesets.kube.registry import Problem, Reason, Registry, Repository, open_session
@@ -57,10 +59,11 @@ class _Followed:
 class Discovery:
     """The timers. ``wake`` is told of an object about which something new was found."""
 
-    def __init__(self, cluster: Cluster, settings: Settings, *, wake: Wake) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, *, wake: Wake, meter: Metrics | None = None) -> None:
         self._cluster = cluster
         self._settings = settings
         self._wake = wake
+        self._meter = meter
         self._destinations = Destinations(settings.discovery_registries)
         self._session: aiohttp.ClientSession | None = None
         self._turn = asyncio.Semaphore(AT_ONCE)
@@ -109,15 +112,18 @@ class Discovery:
         """The life of one timer. ``raw`` names the object and its spec; its status is read afresh each time."""
         metadata, spec = raw["metadata"], raw["spec"]["discovery"]
         key: Key = (metadata["namespace"], metadata["name"])
-        interval = max(_interval(spec), SHORTEST_INTERVAL.total_seconds())
+        interval = _interval(spec)
         chosen: dict[str, str] = {v["version"]: v.get("tag") or "" for v in _discovered(raw)}
+        told: dict[str, str | None] = {}
         failures = 0
         await asyncio.sleep(first)
         while True:
             wait: float | None = None
+            began = time.monotonic()
             try:
                 async with self._turn_of[key[0]], self._turn, asyncio.timeout(CONVERSATION_SECONDS):
-                    finding = await self._ask(key[0], spec, chosen)
+                    began = time.monotonic()
+                    finding = await self._ask(key[0], spec, chosen, told)
                 chosen = {found.version: found.tag for found in finding.versions or ()} or chosen
             except Problem as problem:
                 finding, wait = Finding.of(problem), problem.wait
@@ -128,6 +134,11 @@ class Discovery:
                 log.exception("%s %s/%s: unexpected in discovery; it is asked again", kind.plural, *key)
                 words = "the registry could not be asked: see the operator's log"
                 finding = Finding(problem=(Reason.BUG, words))
+            if self._meter is not None:
+                outcome = finding.problem[0] if finding.problem is not None else CURRENT
+                self._meter.asked_registry(outcome, time.monotonic() - began)
+            if finding.problem is None or finding.problem[0] is not Reason.BUSY:
+                told.clear()
             failures = failures + 1 if finding.problem is not None else 0
             self._found(kind, key, finding)
             await asyncio.sleep(pause(interval, failures, wait))
@@ -140,8 +151,11 @@ class Discovery:
             known.finding = finding
             self._wake(kind, key)
 
-    async def _ask(self, namespace: str, spec: Raw, chosen: Mapping[str, str]) -> Finding:
-        """One conversation with the registry: which tags there are, and what the newest of them point at."""
+    async def _ask(self, namespace: str, spec: Raw, chosen: Mapping[str, str], told: dict[str, str | None]) -> Finding:
+        """One conversation with the registry: which tags there are, and what the newest of them point at. ``told`` are
+        the digests of a conversation that it broke off: of one that answers a few questions at a time all are known
+        in the end.
+        """
         try:
             rule = tags.TagRule(spec)
         except tags.UnusablePattern as problem:
@@ -157,12 +171,18 @@ class Discovery:
             plain_http=bool(spec.get("plainHTTP")),
         )
         listed = await registry.tags()
-        found = tags.choose(listed, rule, most=spec.get("maxVersions") or DEFAULT_MOST, known=chosen)
+        most = spec.get("maxVersions") or DEFAULT_MOST
+        try:  # in a thread: a pattern that takes long must not hold up the sets
+            found = await asyncio.to_thread(tags.choose, listed, rule, most=most, known=dict(chosen))
+        except tags.UnusablePattern as problem:
+            raise Problem(Reason.PATTERN, str(problem)) from problem
         turn = asyncio.Semaphore(TAGS_AT_ONCE)
 
         async def resolve(version: str, tag: str) -> Found | None:
             async with turn:
-                digest = await registry.digest(tag)
+                if tag not in told:
+                    told[tag] = await registry.digest(tag)
+            digest = told[tag]
             return Found(version, tag, f"{repository.name}:{tag}@{digest}") if digest is not None else None
 
         try:
@@ -171,7 +191,9 @@ class Discovery:
         except ExceptionGroup as several:
             raise next((e for e in several.exceptions if isinstance(e, Problem)), several.exceptions[0]) from several
         versions = tuple(each for task in tasks if (each := task.result()) is not None)
-        return Finding(versions=versions, note=_passed_over(found), at=utc_now())
+        there = {each.tag for each in versions}
+        gone = [tag for _, tag in found.versions if tag not in there]
+        return Finding(versions=versions, note=_passed_over(found, gone), at=utc_now())
 
     async def _credentials(self, namespace: str, spec: Raw, repository: Repository) -> Login | None:
         name = (spec.get("pullSecretRef") or {}).get("name")
@@ -202,29 +224,39 @@ def pause(interval: float, failures: int, wait: float | None = None) -> float:
     if failures:
         back_off = FIRST_BACK_OFF * 2.0 ** min(failures - 1, 20)
         interval = min(back_off, max(interval, LONGEST_BACK_OFF))
-    return max(interval, wait or 0.0) * random.uniform(0.9, 1.1)
+    return max(interval * random.uniform(0.9, 1.1), (wait or 0.0) * random.uniform(1.0, 1.1))
 
 
 def _interval(spec: Raw) -> float:
+    """Seconds between two questions. The API server takes a duration that is longer than can be counted."""
     given = spec.get("interval")
-    return (times.parse_duration(given) if given else DEFAULT_INTERVAL).total_seconds()
+    try:
+        interval = times.parse_duration(given) if given else DEFAULT_INTERVAL
+    except ValueError:
+        interval = times.LONGEST
+    return min(max(interval, SHORTEST_INTERVAL), times.LONGEST).total_seconds()
 
 
 def _discovered(raw: Raw) -> list[dict[str, Any]]:
     return list((raw.get("status") or {}).get("discovered") or ())
 
 
-def _passed_over(found: tags.Chosen) -> str:
-    """What was passed over, in words for the end of a sentence."""
+def _passed_over(found: tags.Chosen, gone: Sequence[str]) -> str:
+    """What was passed over, in words for the end of a sentence. ``gone`` are tags that name no image."""
     parts = []
     if found.unreadable:
-        named = f" ({', '.join(found.examples)}{', …' if found.unreadable > len(found.examples) else ''})"
-        parts.append(f"{_tags(found.unreadable)} without a version{named}")
+        parts.append(f"{_tags(found.unreadable)} without a version{_named(found.unreadable, found.examples)}")
+    if gone:
+        parts.append(f"{_tags(len(gone))} without an image{_named(len(gone), gone[:3])}")
     if found.doubles:
         parts.append(f"{_tags(found.doubles)} for versions that have one already")
     if found.older:
         parts.append(f"{found.older} older than the newest {len(found.versions)}")
     return f"; passed over: {', '.join(parts)}" if parts else ""
+
+
+def _named(number: int, examples: Sequence[str]) -> str:
+    return f" ({', '.join(examples)}{', …' if number > len(examples) else ''})"
 
 
 def _tags(number: int) -> str:

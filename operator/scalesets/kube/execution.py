@@ -106,7 +106,8 @@ class Execution:
         if not log.isEnabledFor(logging.INFO):
             return
         fresh = self.pool.fresh(context.uid, actions)
-        stored, done = narration.of_writes(writes), narration.of_actions(fresh)
+        stored = narration.of_writes(writes, context.view.status.conditions)
+        done = narration.of_actions(fresh)
         if not stored and not done:
             return
         namespace, name = context.api_key

@@ -78,6 +78,25 @@ class Holdings:
                 there = self.pods.instances(raw["metadata"]["uid"]).values()
                 yield raw, ((i.release.image_version, i.healthy) for i in there)
 
+    def catalogues(self) -> Iterator[Raw]:
+        """Every image and extension."""
+        yield from self.images.values()
+        yield from self.extensions.values()
+
+    def versions_in_use(self) -> frozenset[str]:
+        """The versions of images and extensions that instances are on, or come to when they are lost or new."""
+        found: set[str] = set()
+        for store in (self.sets, self.machines):
+            for raw in store.values():
+                found.add((raw["spec"].get("imageReference") or {}).get("version") or "")
+                found.update(e.get("typeHandlerVersion") or "" for e in raw["spec"].get("extensions") or ())
+                for instance in self.pods.instances(raw["metadata"]["uid"]).values():
+                    found.update((instance.release.image_version, *(v for _, v in instance.release.extensions)))
+                for group in (raw.get("status") or {}).get("instances") or ():
+                    found.add(group.get("imageVersion") or "")
+                    found.update(e.get("version") or "" for e in group.get("extensions") or ())
+        return frozenset(found)
+
     def named_by(self, group: Key) -> Collection[str]:
         """The machines that name an availability set."""
         return self._members.get(group, {})

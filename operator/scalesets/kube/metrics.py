@@ -23,11 +23,13 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from scalesets.api.rollingupgrade import BatchOutcome, StartedBy, UpgradeType
 from scalesets.kube import times
 from scalesets.kube.names import Raw
 
@@ -36,10 +38,12 @@ Fleet = tuple[Raw, Iterable[tuple[str, bool]]]
 
 FINAL = frozenset({"Completed", "Cancelled", "Faulted"})
 RUNNING = "Running"
+SUCCEEDED, FAILED, ROLLED_BACK = "succeeded", "failed", "rolled_back"
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_CALLS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15, 30, 60, 120, 180)
 _WAITS = (1, 2.5, 5, 10, 20, 30, 60, 120, 180, 300, 450, 600, 900, 1800)
-_LONG = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400)
+_LONG = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800, 86400, 259200, 604800)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.leading = False
         self._described: list[Description] = []
+        # They would be a second series for each counter and histogram, which nobody asks for.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         for collector in (PLATFORM_COLLECTOR, GC_COLLECTOR):
             self.registry.register(collector)
         ProcessCollector(registry=self.registry)
@@ -87,6 +93,12 @@ class Metrics:
             "From a batch's start until a member that was made anew is Ready.",
             "type",
             buckets=_WAITS,
+        )
+        self._questions = self._counter(
+            "scalesets_discovery_questions_total", "Times that a registry was asked for versions.", "outcome"
+        )
+        self._question_seconds = self._histogram(
+            "scalesets_discovery_duration_seconds", "How long the registry took for all of its answers.", buckets=_CALLS
         )
         self._decisions = self._histogram(
             "scalesets_decision_duration_seconds", "Time to decide on one object.", buckets=_QUICK
@@ -122,14 +134,36 @@ class Metrics:
     # -- what is told --------------------------------------------------------------------------------------------------
 
     def lead(self) -> None:
-        """This process leads from now on; only then its view of upgrades counts."""
+        """This process leads from now on; only then its view of upgrades counts.
+
+        Series begin with 0: `increase()` sees nothing of one whose first value is 1, and upgrades are rare.
+        """
         self.leading = True
         self._leader.set(1)
+        self._questions.labels("Current")
+        for kind in UpgradeType:
+            for end in sorted(FINAL):
+                self._upgrade_seconds.labels(kind, end)
+                for who in StartedBy:
+                    self._upgrades.labels(kind, end, who)
+            for outcome in BatchOutcome:
+                if outcome is not BatchOutcome.RUNNING:
+                    self._batches.labels(kind, outcome)
+            self._batch_seconds.labels(kind)
+            for how in (SUCCEEDED, FAILED, ROLLED_BACK):
+                self._touched.labels(kind, how)
+            if kind is not UpgradeType.EXTENSION:  # in place: nobody is made anew
+                self._ready.labels(kind)
 
     def requested(self, method: str, resource: str, code: int, seconds: float) -> None:
         """A request to the API server was answered; code 0 when it wasn't."""
         self._requests.labels(method, resource, str(code)).inc()
         self._latency.labels(method, resource).observe(seconds)
+
+    def asked_registry(self, outcome: str, seconds: float) -> None:
+        """A registry was asked for versions; the outcome is the reason of the condition Discovered."""
+        self._questions.labels(outcome).inc()
+        self._question_seconds.observe(seconds)
 
     def decided(self, seconds: float) -> None:
         """A decision was made."""
@@ -163,7 +197,7 @@ class Metrics:
             self._batches.labels(kind, outcome).inc()
             failed, back = _count(batch.get("failed")), _count(batch.get("rolledBack"))
             all_of_it = _count(batch.get("ordinals")) or len(batch.get("machines") or ())
-            for how, count in (("succeeded", all_of_it - failed), ("failed", failed - back), ("rolled_back", back)):
+            for how, count in ((SUCCEEDED, all_of_it - failed), (FAILED, failed - back), (ROLLED_BACK, back)):
                 if count > 0:
                     self._touched.labels(kind, how).inc(count)
             if (seconds := _between(batch.get("startTime"), batch.get("completedTime"))) is not None:
@@ -177,9 +211,11 @@ class Metrics:
 
     # -- what is asked -------------------------------------------------------------------------------------------------
 
-    def gather(self, fleets: Callable[[], Iterable[Fleet]]) -> None:
-        """Whom to ask how the fleets are; only the leader knows."""
-        self.registry.register(Fleets(lambda: fleets() if self.leading else ()))
+    def gather(self, fleets: Callable[[], Iterable[Fleet]], catalogue: Callable[[], Iterable[Raw]] = tuple) -> None:
+        """Whom to ask how the fleets are, and which images and extensions there are; only the leader knows."""
+        self.registry.register(
+            Fleets(lambda: fleets() if self.leading else (), lambda: catalogue() if self.leading else ())
+        )
 
     def text(self) -> bytes:
         """Everything, in the text format."""
@@ -212,7 +248,7 @@ FLEETS = (
         "scalesets_status_condition",
         "gauge",
         (*_OWNER, "condition", "status"),
-        "1 for the status that the condition has.",
+        "1 for the status that the condition has; of sets, machines, images and extensions.",
     ),
     Description("scalesets_upgrading", "gauge", _OWNER, "1 while an upgrade is at work."),
 )
@@ -221,8 +257,9 @@ FLEETS = (
 class Fleets(Collector):
     """How the fleets are, gathered when somebody asks: by version and health, and the conditions that alerts need."""
 
-    def __init__(self, fleets: Callable[[], Iterable[Fleet]]) -> None:
+    def __init__(self, fleets: Callable[[], Iterable[Fleet]], catalogue: Callable[[], Iterable[Raw]]) -> None:
         self._fleets = fleets
+        self._catalogue = catalogue
 
     def collect(self) -> Iterator[Metric]:
         """Prometheus' side of it."""
@@ -230,17 +267,24 @@ class Fleets(Collector):
             GaugeMetricFamily(each.name, each.words, labels=each.labels) for each in FLEETS
         )
         for raw, present in self._fleets():
-            metadata, status = raw["metadata"], raw.get("status") or {}
-            labels = [metadata["namespace"], raw["kind"], metadata["name"]]
+            labels = _tell_conditions(raw, conditions)
             if raw["kind"] != "AvailabilitySet":
                 wanted.add_metric(labels, raw["spec"].get("replicas", 1))
             tally = Tally((release, "healthy" if healthy else "unhealthy") for release, healthy in present)
             for (release, health), count in sorted(tally.items()):
                 instances.add_metric([*labels, release, health], count)
-            for condition in status.get("conditions") or ():
-                conditions.add_metric([*labels, condition["type"], condition["status"]], 1)
-            upgrading.add_metric(labels, 1 if status.get("currentUpgrade") else 0)
+            upgrading.add_metric(labels, 1 if (raw.get("status") or {}).get("currentUpgrade") else 0)
+        for raw in self._catalogue():
+            _tell_conditions(raw, conditions)
         yield from (wanted, instances, conditions, upgrading)
+
+
+def _tell_conditions(raw: Raw, conditions: GaugeMetricFamily) -> list[str]:
+    """Add those of one object; the labels that name it."""
+    labels = [raw["metadata"]["namespace"], raw["kind"], raw["metadata"]["name"]]
+    for condition in (raw.get("status") or {}).get("conditions") or ():
+        conditions.add_metric([*labels, condition["type"], condition["status"]], 1)
+    return labels
 
 
 def _judged(before: Raw, after: Raw) -> Iterator[Mapping[str, Any]]:

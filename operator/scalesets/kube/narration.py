@@ -19,11 +19,14 @@ from scalesets.engine.decision import (
     WriteSetStatus,
     WriteUpgradeStatus,
 )
+from scalesets.engine.view import Condition
 
 
-def of_writes(writes: Iterable[Write]) -> str:
-    """What is stored, in words."""
-    return ", ".join(_write(write) for write in writes)
+def of_writes(writes: Iterable[Write], before: Sequence[Condition] = ()) -> str:
+    """What is stored, in words. ``before`` are the conditions that the set has: what changes of them is why it is
+    written.
+    """
+    return ", ".join(_write(write, before) for write in writes)
 
 
 def of_actions(actions: Sequence[Action]) -> str:
@@ -39,6 +42,8 @@ def of_actions(actions: Sequence[Action]) -> str:
 
 
 _LONGEST = 60
+_MOST_CHANGES = 4
+_STATUS = {True: "True", False: "False", None: "Unknown"}
 
 
 def _members(some: Collection[int]) -> str:
@@ -47,10 +52,10 @@ def _members(some: Collection[int]) -> str:
     return text if len(text) <= _LONGEST else f"{len(some)} instances"
 
 
-def _write(write: Write) -> str:
+def _write(write: Write, before: Sequence[Condition]) -> str:
     match write:
-        case WriteSetStatus(urgent=urgent):
-            return "status" if urgent else "counts"
+        case WriteSetStatus(status=status, urgent=urgent):
+            return f"status{_changes(before, status.conditions)}" if urgent else "counts"
         case WriteUpgradeStatus(name=name, status=status):
             batch = status.running_batch
             where = f" batch {batch.number} = {_members(batch.members)}" if batch is not None else ""
@@ -64,6 +69,19 @@ def _write(write: Write) -> str:
             return "preflight"
         case _:
             return f"{type(write).__name__} {write.name}"
+
+
+def _changes(before: Sequence[Condition], after: Sequence[Condition]) -> str:
+    """The conditions that are otherwise than before: `` (Progressing True Batch, UpgradeFailed gone)``. A set that has
+    none yet gets them all, which tells nothing.
+    """
+    if not before:
+        return ""
+    known = {c.type: (c.status, c.reason) for c in before}
+    parts = [f"{c.type} {_STATUS[c.status]} {c.reason}" for c in after if known.get(c.type) != (c.status, c.reason)]
+    parts += [f"{kind} gone" for kind in sorted(known.keys() - {c.type for c in after})]
+    more = f" and {len(parts) - _MOST_CHANGES} more" if len(parts) > _MOST_CHANGES else ""
+    return f" ({', '.join(parts[:_MOST_CHANGES])}{more})" if parts else ""
 
 
 def _action(action: Action) -> str:

@@ -61,7 +61,10 @@ def _entries(secret: Raw, name: str) -> Raw:
 
 def _place(key: str) -> tuple[str, str]:
     """Host and path of a key: ``registry.example``, ``https://index.docker.io/v1/``, ``registry.example/team``."""
-    parts = urlsplit(key if "://" in key else f"//{key}")
+    try:
+        parts = urlsplit(key if "://" in key else f"//{key}")
+    except ValueError:  # whose words would repeat the key
+        return "", ""
     path = parts.path.strip("/")
     return parts.netloc.lower(), "" if path in ("v1", "v2") else path
 

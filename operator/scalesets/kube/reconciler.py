@@ -65,7 +65,9 @@ class Reconciler:
         self._settings = settings
         self._recorder = recorder
         self._groundwork = Groundwork(cluster, world)
-        self.discovery = Discovery(cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0))
+        self.discovery = Discovery(
+            cluster, settings, wake=lambda kind, key: again(Work(_TOPICS[kind], *key), 0.0), meter=cluster.metrics
+        )
         self._catalogue_status = CatalogueStatus(cluster, world, settings, recorder, self.discovery)
         self._performer = Performer(cluster, world, again=lambda key, s: again(Work(Topic.SCALE_SET, *key), s))
         self._tidying = Tidying(cluster, world, self._performer.disks)
@@ -196,7 +198,6 @@ class Reconciler:
 
     async def _learn_kubelets(self, scale_set: Raw) -> None:
         if words := await self._kubelets.learn():
-            log.warning("%s", words)
             self._recorder.tell(scale_set, Event("NodesNotChecked", words))
 
 

@@ -21,6 +21,7 @@ from typing import Any
 from scalesets.engine.decision import Event
 from scalesets.kube.client import Cluster, Refusal
 from scalesets.kube.kinds import EVENTS, Kind, owner_kind
+from scalesets.kube.logs import FIELDS
 from scalesets.kube.names import FIELD_MANAGER, Raw
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class _Bucket:
 
 
 class Recorder:
-    """Posts events, one at a time."""
+    """Posts events, one at a time, and logs each: in the cluster they are gone after an hour."""
 
     def __init__(self, cluster: Cluster, identity: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
@@ -71,6 +72,15 @@ class Recorder:
         now = self._clock()
         if now - self._told.get(same, -SAME_WITHIN) < SAME_WITHIN:
             return
+        log.log(
+            logging.WARNING if event.warning else logging.INFO,
+            "%s/%s: %s: %s",
+            metadata["namespace"],
+            metadata["name"],
+            event.reason,
+            " ".join(event.message.split()),  # one line, whatever a container's last words were
+            extra={FIELDS: _about(kind or owner_kind(obj), metadata, event)},
+        )
         self._told[same] = now
         self._told.move_to_end(same)
         while len(self._told) > _MOST_REMEMBERED:
@@ -140,3 +150,8 @@ class Recorder:
                 "uid": metadata["uid"],
             },
         }
+
+
+def _about(kind: Kind, metadata: Raw, event: Event) -> dict[str, str]:
+    """The fields of the log's line."""
+    return {"kind": kind.kind, "namespace": metadata["namespace"], "name": metadata["name"], "reason": event.reason}

@@ -2,7 +2,7 @@
 
 Only what discovery needs, on aiohttp: the known libraries of that API are blocking. Everything that comes from the
 registry is bounded (time, size, pages, redirects) and none of its words are repeated but its status and error codes,
-since who may name a registry isn't always who may see what it answers. Login go to the registry's own host and
+since who may name a registry isn't always who may see what it answers. A login goes to the registry's own host and
 to the token server that it names, encrypted, and never along a redirect.
 """
 
@@ -16,6 +16,8 @@ import ssl
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Any
 
@@ -26,11 +28,12 @@ from yarl import URL
 from scalesets.kube.destinations import HTTP, HTTPS, Destinations, GuardedResolver, Refused, is_loopback
 from scalesets.kube.names import FIELD_MANAGER
 from scalesets.kube.pullsecrets import Login
+from scalesets.kube.tags import LONGEST_TAG
 
 CONNECT_SECONDS, REQUEST_SECONDS = 5.0, 15.0
 LONGEST_PAGE, LONGEST_MANIFEST, LONGEST_TOKEN_ANSWER = 4 << 20, 4 << 20, 64 << 10
 PAGE = 1000
-MOST_PAGES = 50
+MOST_PAGES = 200  # some registries give a hundred tags a page, whatever is asked for
 MOST_TAGS = 20_000
 MOST_REDIRECTS = 3
 LONGEST_WAIT = 3600.0
@@ -94,8 +97,12 @@ class Repository:
         return cls(name, host, path)
 
     def base(self, *, plain: bool) -> URL:
-        """Where the registry's API is."""
-        return URL(f"{'http' if plain else 'https'}://{_HUB.get(self.host, self.host)}/v2/")
+        """Where the registry's API is. Raises Problem for a port or address that can't be one."""
+        try:
+            return URL(f"{'http' if plain else 'https'}://{_HUB.get(self.host, self.host)}/v2/")
+        except ValueError as error:
+            words = f"{self.host} is no host that can be called: mend it in repository"
+            raise Problem(Reason.NOT_ALLOWED, words) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +111,7 @@ class _Answer:
     status: int
     headers: Mapping[str, Any]
     challenges: tuple[str, ...]
-    body: bytes
+    body: bytes | bytearray
 
 
 def open_session(destinations: Destinations) -> aiohttp.ClientSession:
@@ -149,10 +156,14 @@ class Registry:
 
     async def tags(self) -> list[str]:
         """All tags, page by page."""
-        url = self._base.joinpath(self._repository.path, "tags", "list").with_query(n=PAGE)
+        first = self._base.joinpath(self._repository.path, "tags", "list")
+        url = first.with_query(n=PAGE)
         found: list[str] = []
         for _ in range(MOST_PAGES):
             answer = await self._ask("GET", url, accept="application/json", most=LONGEST_PAGE)
+            if answer.status == 400 and url.query.get("n") == str(PAGE):  # more than it gives: as many as it likes
+                url = first
+                continue
             if answer.status != 200:
                 raise self._unexpected(answer)
             found += self._read_tags(answer.body)
@@ -175,17 +186,18 @@ class Registry:
         if answer.status == 200 and _DIGEST.fullmatch(told):
             return told
         if answer.status not in (200, 405):
-            raise self._unexpected(answer)
+            raise self._unexpected(answer, tag)
         answer = await self._ask("GET", url, accept=MANIFESTS, most=LONGEST_MANIFEST)
         if answer.status == 404:
             return None
         if answer.status != 200:
-            raise self._unexpected(answer)
+            raise self._unexpected(answer, tag)
         return f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
 
     # ------------------------------------------------------------------ answers
 
-    def _read_tags(self, body: bytes) -> list[str]:
+    def _read_tags(self, body: bytes | bytearray) -> list[str]:
+        """The tags of a page; what is too long for a tag is none, and must not fill the memory."""
         try:
             answer = orjson.loads(body)
         except ValueError:
@@ -194,7 +206,7 @@ class Registry:
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
             words = f"{self._base.host} doesn't list tags as a registry does: is {self._repository.name} a repository?"
             raise Problem(Reason.INVALID, words)
-        return tags
+        return [tag for tag in tags if len(tag) <= LONGEST_TAG]
 
     def _next_page(self, answer: _Answer, url: URL) -> URL | None:
         """The next page by the header Link; never anywhere but at the same place."""
@@ -209,7 +221,7 @@ class Registry:
             raise Problem(Reason.INVALID, f"{self._base.host} names a next page of tags that is none")
         return url.with_query(query)
 
-    def _unexpected(self, answer: _Answer) -> Problem:
+    def _unexpected(self, answer: _Answer, tag: str = "") -> Problem:
         host, status = answer.url.host, answer.status
         codes = _codes(answer.body)
         said = f"{status}{f' {codes}' if codes else ''}"
@@ -225,6 +237,9 @@ class Registry:
         if status == 429 or status >= 500:
             words = f"{host} can't answer now ({said}); it is asked again"
             return Problem(Reason.BUSY, words, wait=_seconds(answer.headers.get("Retry-After")))
+        if tag:
+            words = f"{host} doesn't tell what {self._repository.path}:{tag} is ({said}): keep it out by excludePattern"
+            return Problem(Reason.INVALID, words)
         return Problem(Reason.INVALID, f"{host} answers as no registry does ({said}): is it one?")
 
     # ----------------------------------------------------------------- requests
@@ -258,7 +273,18 @@ class Registry:
             raise Problem(Reason.INVALID, f"{self._base.host} redirects to nowhere")
         if answer.url.scheme == "https" and url.scheme != "https":
             raise Problem(Reason.INVALID, f"{self._base.host} redirects to {url.host} without TLS: not followed")
+        self._check_plain(url)
         return url.with_fragment(None)
+
+    def _check_plain(self, url: URL) -> None:
+        """Without TLS nothing but its own host is asked on a registry's word: a service inside the cluster that
+        speaks plain HTTP would take any path and query for a question of ours.
+        """
+        host, port = url.host or "", url.port or HTTP
+        if url.scheme == "https" or host == self._base.host or self._destinations.lists(host, port):
+            return
+        words = f"{self._base.host} sends us to {host}:{port} without TLS: only hosts in --discovery-registries may be"
+        raise Problem(Reason.NOT_ALLOWED, words)
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], most: int) -> _Answer:
         host, port = url.host or "", url.port or (HTTPS if url.scheme == "https" else HTTP)
@@ -268,6 +294,8 @@ class Registry:
                 body = b"" if method == "HEAD" else await _read(response, most if response.status < 300 else 4096)
                 challenges = tuple(response.headers.getall("WWW-Authenticate", ()))
                 return _Answer(url, response.status, response.headers, challenges, body)
+        except _TooLong as error:
+            raise Problem(Reason.INVALID, f"{host}:{port} gives an answer longer than any registry's") from error
         except Refused as refused:
             raise Problem(Reason.NOT_ALLOWED, str(refused)) from refused
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -297,6 +325,7 @@ class Registry:
             raise Problem(Reason.INVALID, f"{host} names no server to get a token from")
         if realm.scheme == "http" and not self._plain:
             raise Problem(Reason.INVALID, f"{host} names a token server without TLS, {realm.host}: not asked")
+        self._check_plain(realm)
         query = {"scope": f"repository:{self._repository.path}:pull"}
         if service := asked.get("service"):
             query["service"] = service
@@ -304,15 +333,17 @@ class Registry:
         if self._credentials is not None:
             headers["Authorization"] = self._basic(realm)
         answer = await self._exchange("GET", realm.update_query(query), headers, LONGEST_TOKEN_ANSWER)
-        if answer.status != 200:
+        if answer.status in (401, 403, 429) or answer.status >= 500:
             raise self._unexpected(answer)
         try:
             body = orjson.loads(answer.body)
-            token = body.get("token") or body.get("access_token")
+            token = (body.get("token") or body.get("access_token")) if answer.status == 200 else None
         except (ValueError, AttributeError):
             token = None
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            raise Problem(Reason.INVALID, f"{realm.host} gives no token")
+            raise Problem(
+                Reason.INVALID, f"{realm.host}, where {host} sends us for a token, gives none ({answer.status})"
+            )
         return f"Bearer {token}"
 
     def _basic(self, url: URL) -> str:
@@ -324,7 +355,11 @@ class Registry:
         return f"Basic {b64encode(known).decode()}"
 
 
-async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
+class _TooLong(Exception):  # noqa: N818 - becomes a Problem
+    """More than we read."""
+
+
+async def _read(response: aiohttp.ClientResponse, most: int) -> bytes | bytearray:
     """The body, when it isn't longer than it may be. Of a refusal the beginning is enough."""
     body = bytearray()
     async for chunk in response.content.iter_any():
@@ -332,8 +367,8 @@ async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:
         if len(body) > most:
             if response.status >= 300:
                 return bytes(body[:most])
-            raise ValueError("an answer longer than any registry's")
-    return bytes(body)
+            raise _TooLong
+    return body
 
 
 def _unreachable(error: BaseException, host: str, port: int, scheme: str) -> str:
@@ -357,7 +392,7 @@ def _unreachable(error: BaseException, host: str, port: int, scheme: str) -> str
     return f"{where} can't be reached: {why}"
 
 
-def _codes(body: bytes) -> str:
+def _codes(body: bytes | bytearray) -> str:
     """The error codes of an answer, such as UNAUTHORIZED; nothing else of it."""
     try:
         errors = orjson.loads(body)["errors"]
@@ -368,6 +403,14 @@ def _codes(body: bytes) -> str:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.isdecimal() or len(retry_after) > 9:
+    """How long a registry wants to be left alone: it says seconds, or a date."""
+    if retry_after is None:
         return None
-    return min(float(retry_after), LONGEST_WAIT)
+    if retry_after.isdecimal():
+        return min(float(retry_after[:9]), LONGEST_WAIT)
+    try:
+        date = parsedate_to_datetime(retry_after)
+        wait = (date if date.tzinfo is not None else date.replace(tzinfo=UTC)) - datetime.now(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return min(max(wait.total_seconds(), 0.0), LONGEST_WAIT)

@@ -48,7 +48,7 @@ class Operator:
         self._queue: WorkQueue[Work] = WorkQueue(cluster.traces.followed(self._reconciler.look), meter=cluster.metrics)
         self.world.upgrades.tell(lambda _, before, after: cluster.metrics.upgrade_changed(before, after))
         self.world.upgrades.tell(lambda _, before, after: cluster.traces.upgrade_changed(before, after))
-        cluster.metrics.gather(self.world.fleets)
+        cluster.metrics.gather(self.world.fleets, self.world.catalogues)
         self._lease = Lease(
             cluster, namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity
         )

@@ -1,12 +1,14 @@
 """Which tags of a repository are versions, and which of them the newest (docs/api.md, "Discovery").
 
 A pattern says which tags count, an order how one is read: as Major.Minor.Patch or as a date. Patterns are a user's, so
-they are matched by RE2, whose time grows with the tag's length only.
+they are matched by RE2, whose time doesn't explode with the tag's length. It still grows with the pattern, whose
+repetitions make a few hundred characters a long program: so all of it together has a limit.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -25,10 +27,12 @@ _DATE = re.compile(r"([0-9]{4})([-.]?)([0-9]{2})\2([0-9]{2})(?:[-._T]([0-9]{1,6}
 _GROUP = "version"
 _MEMORY = 1 << 20
 """Bytes that one compiled pattern may take."""
+MATCHING_SECONDS = 1.0
+"""Processor time that a repository's tags may take; 20,000 of them with a pattern as people write them take a fifth."""
 
 
 class UnusablePattern(Exception):  # noqa: N818 - a user's mistake, in words
-    """The pattern is no regular expression of RE2, or too big a one."""
+    """The pattern is no regular expression of RE2, or too big or too slow a one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +72,19 @@ class TagRule:
 
 def choose(tags: Iterable[str], rule: TagRule, *, most: int, known: Mapping[str, str]) -> Chosen:
     """The newest versions among the tags. Of two tags for one version the one that is ``known`` for it counts, else
-    the shorter one, so that nothing changes by itself.
+    the shorter one, so that nothing changes by itself. Takes up to MATCHING_SECONDS: to be called in a thread.
     """
+    began = time.thread_time()
     found: dict[str, str] = {}
     unreadable: list[str] = []
     doubles = 0
     for tag in sorted(set(tags), key=lambda t: (len(t), t)):
         part = rule.part(tag)
+        if time.thread_time() - began > MATCHING_SECONDS:
+            raise UnusablePattern(
+                f"tagPattern and excludePattern take more than {MATCHING_SECONDS:g} s for the repository's tags: "
+                "write them with fewer repetitions"
+            )
         if part is None:
             continue
         version = rule.version(part)
