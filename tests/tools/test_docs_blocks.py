@@ -253,6 +253,20 @@ def test_options_that_are_named_exist(document: Path) -> None:
     assert sorted(set(used) - known) == []
 
 
+def test_the_table_of_settings_has_every_option_of_the_operator() -> None:
+    operator = typer.main.get_command(app).commands["operator"]
+    text = (ROOT / "docs/api.md").read_text().partition("## Settings of the operator")[2]
+
+    assert (
+        sorted(
+            each
+            for each in known_options(operator) - {"--help", "-h"}
+            if each.startswith("--") and f"`{each}`" not in text
+        )
+        == []
+    )
+
+
 KUBERNETES = {"pods", "pod", "pvc", "events", "nodes", "configmap", "secret", "node"}
 RESOURCE = {"get", "describe", "wait", "patch", "scale"}
 
