@@ -8,7 +8,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from enum import EnumType
+from enum import Enum
 from pathlib import Path
 from typing import Any, get_args
 
@@ -180,7 +180,8 @@ def _parameters(command: Any) -> str:
 def _choices(annotation: Any) -> list[str]:
     """The words that a parameter takes, where they are few."""
     kinds = (annotation, *get_args(annotation))
-    return [str(each.value) for kind in kinds if isinstance(kind, EnumType) for each in kind]
+    enums: list[type[Enum]] = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)]
+    return [str(each.value) for kind in enums for each in kind]
 
 
 # ----------------------------------------------------------------------------------------------------------- metrics
