@@ -22,6 +22,8 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 4
 
+smartquotes = False  # options are typed with two hyphens, and quoted with straight quotes
+
 html_theme = "furo"
 html_title = "scaleset-operator"
 html_theme_options = {"navigation_with_keys": True}

@@ -129,20 +129,45 @@ def test_manifests_are_of_their_kind(where: str, manifest: dict[str, Any]) -> No
     assert list(wrong(manifest, schema, manifest["kind"], whole=True)) == []
 
 
+def homes(fragment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Where in the API a fragment may stand."""
+    everywhere = (place for schema in kinds().values() for place in places(schema))
+    return [place for place in everywhere if fragment.keys() <= place.get("properties", {}).keys()]
+
+
 @pytest.mark.parametrize(
     ("where", "fragment"), FRAGMENTS, ids=[f"{where}-{'-'.join(each)}" for where, each in FRAGMENTS]
 )
 def test_fragments_are_of_some_kind(where: str, fragment: dict[str, Any]) -> None:
-    homes = [
-        place
-        for schema in kinds().values()
-        for place in places(schema)
-        if fragment.keys() <= place.get("properties", {}).keys()
-    ]
-    verdicts = [list(wrong(fragment, home, "", whole=False)) for home in homes]
+    verdicts = [list(wrong(fragment, home, "", whole=False)) for home in homes(fragment)]
 
-    assert homes, f"no field of the API has {', '.join(fragment)}"
+    assert verdicts, f"no field of the API has {', '.join(fragment)}"
     assert [] in verdicts, min(verdicts, key=len)
+
+
+GUIDES = [path for path in WRITTEN if not {"adr", "bench"} & {*path.parts} and path.name not in ("api.md", "rules.md")]
+"""What people follow; the others speak of design and of other programs, too."""
+OTHERS_FIELDS = {"maxUnavailable", "wait"}
+"""A StatefulSet's, and Flux's."""
+
+
+def spoken(document: Path) -> list[dict[str, Any]]:
+    """Settings in the middle of a sentence: `healthTimeout: PT20M`."""
+    found = []
+    for span in re.findall(r"`([a-z][A-Za-z]+: [^`…]+)`", document.read_text()):
+        setting = yaml.safe_load(span)
+        if isinstance(setting, dict) and not setting.keys() & {"apiVersion", *OTHERS_FIELDS}:
+            found.append(setting)
+    return found
+
+
+@pytest.mark.parametrize("document", GUIDES, ids=named)
+def test_settings_that_are_named_are_of_some_kind(document: Path) -> None:
+    assert [each for each in spoken(document) if not fits(each)] == []
+
+
+def fits(fragment: dict[str, Any]) -> bool:
+    return any(not list(wrong(fragment, home, "", whole=False)) for home in homes(fragment))
 
 
 # -------------------------------------------------------------------------------------------------------- commands
