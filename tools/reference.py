@@ -8,8 +8,9 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import typer.main
 import yaml
@@ -166,11 +167,21 @@ def _parameters(command: Any) -> str:
         argument = [] if option else [parameter.metavar or parameter.name.upper()]
         named = [*parameter.opts, *parameter.secondary_opts] if option else argument
         words = " ".join((getattr(parameter, "help", None) or "").split())
+        if choices := _choices(parameter.type_descriptor.annotation):
+            words += f" One of {', '.join(f'`{choice}`' for choice in choices)}."
         default = parameter.default if option else None
+        default = getattr(default, "value", default)
         if isinstance(default, str | int) and not isinstance(default, bool) and default != "":
             words += f" Default: `{default}`."
         rows.append(f"| {', '.join(f'`{each}`' for each in named)} | {_escaped(words)} |\n")
     return "| | |\n|---|---|\n" + "".join(rows) if rows else ""
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The words that a parameter takes, where they are few."""
+    kinds = (annotation, *get_args(annotation))
+    enums: list[type[Enum]] = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)]
+    return [str(each.value) for kind in enums for each in kind]
 
 
 # ----------------------------------------------------------------------------------------------------------- metrics

@@ -20,6 +20,7 @@ from scalesets.cli.surroundings import Surroundings, engine_view
 from scalesets.cli.turns import Turn
 from scalesets.cli.views import explain, extensions, instances, plan, status
 from scalesets.cli.views.explain import ExplainView
+from scalesets.cli.views.findings import Weight
 from scalesets.cli.views.plan import PlanView
 from scalesets.cli.whose import known
 from scalesets.engine.view import StartedBy, UpgradeType
@@ -281,6 +282,18 @@ def test_an_availability_set_that_is_missing_blocks() -> None:
     assert view.findings[0].reason == "AvailabilitySetNotFound"
     assert "create it" in view.findings[0].cure
     assert "InAvailabilitySet" not in reasons(view)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "weight"), [("AvailabilitySetElsewhere", Weight.BLOCKS), ("SubscriptionInPart", Weight.NOTE)]
+)
+def test_what_the_operator_says_of_a_machine_s_company_is_told(trouble: str, weight: Weight) -> None:
+    scene = a_machine("db-b", 1)
+    scene.condition(trouble, True, trouble, "what is wrong, and what to do")
+
+    found = {f.reason: f for f in explained(around_machine(scene, "1.0.0")).findings}
+
+    assert (found[trouble].weight, found[trouble].message) == (weight, f"{trouble}: what is wrong, and what to do")
 
 
 def test_the_status_of_a_machine() -> None:

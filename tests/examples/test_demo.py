@@ -1,6 +1,7 @@
 """The demo must end with 0 when all of it happened, and with something else when any of it did not."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from scalesets.cli.views import upgrades
 from scalesets.cli.views.upgrades import UpgradeView
 from scalesets.local.layout import Layout
 
+ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW = "1.0.0", "2.0.0"
 DEMO = [sys.executable, "-c", "from scalesets.cli.app import main; main()", "demo"]
 
@@ -255,6 +257,17 @@ def test_what_an_upgrade_of_an_availability_set_must_not_do(what: dict[str, Any]
     assert any(words in claim for claim in failed(of_a_group(what)))
 
 
+def said(output: str) -> set[str]:
+    """The lines, without their times."""
+    return {re.sub(r"^ *\d+s  ", "", line) for line in output.splitlines() if line}
+
+
+def shown_in_the_readme() -> set[str]:
+    block = re.search(r"^```text\n( +\d+s .*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return said(block[1])
+
+
 @pytest.mark.requirement("O1", "O2", "O8", "O9c", "O12", "O13", "E1", "E2", "E3", "E5c", "E6", "E9", "E11")
 def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Path) -> None:
     done = subprocess.run(
@@ -263,6 +276,7 @@ def test_the_demo_ends_well_and_leaves_nothing(control_plane: Any, tmp_path: Pat
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All 20 checks hold." in done.stdout
     assert list(tmp_path.iterdir()) == []
+    assert shown_in_the_readme() - said(done.stdout) == set()
 
 
 @pytest.mark.parametrize(

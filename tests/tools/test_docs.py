@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,7 @@ def test_make_targets_that_the_documents_name_exist() -> None:
 EMBEDDED = {"template", "volumeClaimTemplates", "container"}
 
 
+@cache
 def crd_kinds() -> dict[str, dict[str, Any]]:
     crds = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "crds").glob("*.yaml"))]
     return {
@@ -115,29 +117,6 @@ def test_the_reference_names_every_field(kind: str) -> None:
 
     assert fields
     assert [field for field in fields if field.rpartition(".")[2] not in words] == []
-
-
-def unknown_fields(value: Any, schema: dict[str, Any], path: str) -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            yield from unknown_fields(item, schema.get("items", {}), f"{path}[]")
-    elif isinstance(value, dict) and "properties" in schema:
-        for name, child in value.items():
-            if name in schema["properties"]:
-                yield from unknown_fields(child, schema["properties"][name], f"{path}.{name}")
-            else:
-                yield f"{path}.{name}"
-
-
-def test_the_readme_s_manifests_have_only_fields_that_exist() -> None:
-    block = re.search(r"^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    assert block is not None
-    manifests = list(yaml.safe_load_all(block[1]))
-
-    unknown = [u for m in manifests for u in unknown_fields(m["spec"], crd_kinds()[m["kind"]]["spec"], m["kind"])]
-
-    assert [manifest["kind"] for manifest in manifests] == ["GalleryImage", "ScaleSet"]
-    assert unknown == []
 
 
 def test_the_reference_of_traces_names_every_attribute() -> None:

@@ -29,7 +29,16 @@ PASSES = frozenset({"WaitingForTrigger", "InstancesNotCreated"})
 """Those that pass by themselves."""
 SEEN_BY_OPERATOR = frozenset({"ExternalResourceMissing"})
 """What only the operator can see of eligibility."""
-HARMLESS = frozenset({"ReplicasUnowned", "ZonesUnbacked", "HealthProbeSlow", "ImageNotFound"})
+HARMLESS = frozenset(
+    {
+        "ReplicasUnowned",
+        "ZonesUnbacked",
+        "HealthProbeSlow",
+        "ImageNotFound",
+        "SubscriptionUnknown",
+        "SubscriptionInPart",
+    }
+)
 TROUBLES = HARMLESS | {
     "TemplateRefused",
     "NameConflict",
@@ -46,6 +55,7 @@ TROUBLES = HARMLESS | {
     "CreateFailed",
     "ExternalResources",
     "AvailabilitySetNotFound",
+    "AvailabilitySetElsewhere",
 }
 """Conditions that report trouble when they are True."""
 
