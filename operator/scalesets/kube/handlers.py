@@ -44,7 +44,10 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
             log.warning(warning)
         if findings.problems:
             raise CannotStart("\n".join(findings.problems))
-        operator = Operator(cluster, settings)
+        for unserved in findings.unserved:
+            log.error(unserved)
+        named, settings = settings, settings.serving(set(settings.namespaces) - set(findings.left_out))
+        operator = Operator(cluster, settings, named=named)
         _dump_on_signal(stats, settings)
         try:
             async with serving(cluster.metrics, settings.metrics_port):
