@@ -173,6 +173,7 @@ BINDING = {
         ("PATCH /api/v1/nodes/machine-0", {"metadata": {"labels": {"a": "b"}}}),
         ("PATCH /api/v1/nodes/machine-0/status", {"status": {}}),
         ("DELETE /api/v1/nodes/machine-0", None),
+        ("GET /api/v1/nodes/machine-0", None),
         ("POST /api/v1/namespaces", SPACE),
         ("GET /api/v1/namespaces", None),
         ("GET /api/v1/namespaces/elsewhere", None),

@@ -189,7 +189,7 @@ class TestRights:
         findings = await examined(a_cluster(may=lambda a: a["resource"] not in ("nodes", "configmaps")))
         assert findings.problems == []
         assert [warning.split(": ")[0] for warning in findings.warnings] == [
-            "not allowed to get, list nodes",
+            "not allowed to list nodes",
             "not allowed to get configmaps in all namespaces",
         ]
         assert findings.warnings[1].endswith(": ConfigMaps that sets name are not checked before upgrades")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from typing import Any
 
@@ -57,9 +58,7 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
                     clusterwide=not settings.watched_namespaces,
                     namespaces=settings.watched_namespaces,
                     standalone=True,
-                    liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz"
-                    if settings.liveness_port
-                    else None,
+                    liveness_endpoint=_liveness(settings.liveness_port),
                     stop_flag=operator.stopped,
                 )
         except PortTaken as taken:
@@ -81,6 +80,14 @@ async def check(settings: Settings, *, kubeconfig: str | None = None) -> startch
         return await startchecks.examine(cluster, settings)
     finally:
         await cluster.close()
+
+
+def _liveness(port: int | None) -> str | None:
+    """Where probes are answered. kopf binds one address, and pods have those of their cluster's first family."""
+    if not port:
+        return None
+    host = "[::]" if ":" in os.environ.get("KUBERNETES_SERVICE_HOST", "") else "0.0.0.0"
+    return f"http://{host}:{port}/healthz"
 
 
 def _registry(operator: Operator, cluster: Cluster) -> kopf.OperatorRegistry:
