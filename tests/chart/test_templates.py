@@ -313,6 +313,9 @@ class TestSwitches:
         own = helm.render(networkPolicy={"apiServerPorts": [8443], "extraEgress": [{"ports": [{"port": 5000}]}]})
         egress = own.one("NetworkPolicy")["spec"]["egress"]
         assert [port["port"] for rule in egress for port in rule["ports"]] == [8443, 53, 53, 5000]
+        only = [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+        narrow = helm.render(networkPolicy={"apiServerTo": only}).one("NetworkPolicy")["spec"]["egress"]
+        assert [rule.get("to") for rule in narrow] == [only, None]
         hook = own.one("NetworkPolicy", f"{RELEASE}-uninstall")["spec"]
         assert (hook["ingress"], hook["egress"]) == ([], egress)
         job = own.one("Job", f"{RELEASE}-uninstall")["spec"]["template"]["metadata"]["labels"]
@@ -369,8 +372,16 @@ class TestSwitches:
 def test_the_plain_manifests_are_those_of_the_chart(helm: Helm) -> None:
     """`deploy/` is for those without helm; `make manifests` writes it."""
     stored = [each for each in yaml.safe_load_all((ROOT / "deploy/scaleset-operator.yaml").read_text()) if each]
-    assert stored[0] == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    assert stored[1:] == helm.render("--no-hooks").objects, "run `make manifests` and commit the result"
+    assert stored == helm.render("--no-hooks").objects, "run `make manifests` and commit the result"
+
+
+def test_the_namespace_is_not_deleted_with_the_plain_manifests() -> None:
+    """Users' images and extensions lie in it."""
+    files = sorted((ROOT / "deploy").iterdir())
+    assert [path.name for path in files] == ["namespace.yaml", "scaleset-operator.yaml"], "applied in this order"
+    namespace, operator = (list(yaml.safe_load_all(path.read_text())) for path in files)
+    assert namespace == [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}]
+    assert "Namespace" not in {each["kind"] for each in operator if each}
 
 
 def of_the_operator(rendered: Rendered) -> list[Body]:

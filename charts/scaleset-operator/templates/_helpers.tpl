@@ -83,6 +83,9 @@ capabilities: {drop: [ALL]}
     {{- range .Values.networkPolicy.apiServerPorts }}
     - {protocol: TCP, port: {{ . }}}
     {{- end }}
+  {{- with .Values.networkPolicy.apiServerTo }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
 - ports:
     - {protocol: UDP, port: 53}
     - {protocol: TCP, port: 53}
