@@ -40,8 +40,8 @@ def main() -> int:
             path.write_text(text)
             continue
         stored = path.read_text() if path.exists() else ""
-        lines = (each.splitlines(keepends=True) for each in (stored, text))
-        print("".join(difflib.unified_diff(*lines, str(path), "chart")), end="", file=sys.stderr)
+        before, after = stored.splitlines(keepends=True), text.splitlines(keepends=True)
+        print("".join(difflib.unified_diff(before, after, str(path), "chart")), end="", file=sys.stderr)
         stale |= stored != text
     return int(stale)
 
