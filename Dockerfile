@@ -16,7 +16,7 @@ COPY --from=root /root-of-image /
 LABEL org.opencontainers.image.title="scaleset-operator" \
       org.opencontainers.image.description="Virtual machine scale sets for pods" \
       org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH="/usr/local/bin:/usr/bin" LANG="C.UTF-8" PYTHONUNBUFFERED="1" SSL_CERT_FILE="/etc/ssl/certs/ca-certificates.crt"
+ENV PATH="/usr/local/bin:/usr/bin" LANG="C.UTF-8" SSL_CERT_FILE="/etc/ssl/certs/ca-certificates.crt"
 WORKDIR /home/nonroot
 USER 65532:65532
 EXPOSE 8080

@@ -163,13 +163,13 @@ def test_the_words_of_a_rule_name_the_kind_that_it_stands_in(kind: Any) -> None:
 def test_names_and_categories() -> None:
     names = {kind.kind_info.name: crd(kind)["spec"]["names"] for kind in KINDS}
 
-    assert {name: (n["plural"], n["shortNames"], n["categories"]) for name, n in names.items()} == {
+    assert {name: (n["plural"], n.get("shortNames"), n["categories"]) for name, n in names.items()} == {
         "ScaleSet": ("scalesets", ["vmss"], ["scaleset-operator", "all"]),
         "GalleryImage": ("galleryimages", ["gimg"], ["scaleset-operator"]),
         "Extension": ("extensions", ["vmext"], ["scaleset-operator"]),
         "RollingUpgrade": ("rollingupgrades", ["rup"], ["scaleset-operator"]),
         "AvailabilitySet": ("availabilitysets", ["avset"], ["scaleset-operator"]),
-        "VirtualMachine": ("virtualmachines", [], ["scaleset-operator", "all"]),
+        "VirtualMachine": ("virtualmachines", None, ["scaleset-operator", "all"]),
     }
 
 

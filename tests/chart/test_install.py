@@ -8,26 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from charts import CHART, NAMESPACE, RELEASE, ROOT, Body, Helm, Refused, Rendered
+from programs import A_SET, Programs, an_image
 
 from controlplane import eventually
 from scalesets.local.api import Api, ApiError
 from scalesets.local.controlplane import ControlPlane
-from scalesets.local.kubeconfig import write_kubeconfig
 
 USERS = "team-a"
 OURS = f"/apis/scalesets.dev/v1alpha1/namespaces/{USERS}"
-SCALESETS = Path(sys.executable).with_name("scalesets")
 FINALIZER = "scalesets.dev/finish-batch"
 VALUES = ["--set=preflight.readSecrets=namespaces", f"--set=watchNamespaces={{{USERS}}}"]
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -57,48 +53,6 @@ def manifest(released: Helm) -> Rendered:
     return Rendered([each for part in (text, hooks) for each in yaml.safe_load_all(part) if each])
 
 
-class Programs:
-    """Processes that do what a pod's container would do, as its ServiceAccount."""
-
-    def __init__(self, plane: ControlPlane, api: Api, directory: Path) -> None:
-        self._plane = plane
-        self._api = api
-        self._directory = directory
-        self._running: list[subprocess.Popen[bytes]] = []
-
-    def kubeconfig(self, account: str) -> Path:
-        """One with a token of the ServiceAccount."""
-        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{account}/token"
-        request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-        token = self._api.create(path, request)["status"]["token"]
-        made = self._directory / f"{account}.kubeconfig"
-        authority = self._plane.layout.pki.authority
-        write_kubeconfig(made, server=self._plane.server, authority=authority, user=account, token=token)
-        return made
-
-    def start(self, pod: Body, *, log: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """Start what the pod's one container runs; without the ports, which are taken by nobody here."""
-        (container,) = pod["containers"]
-        arguments = [each for each in container["args"] if not each.startswith("--liveness")]
-        said = self._directory / log
-        environment = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")}
-        with said.open("wb") as file:
-            process = subprocess.Popen(
-                [str(SCALESETS), *arguments, f"--kubeconfig={self.kubeconfig(pod['serviceAccountName'])}"],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**environment, "POD_NAMESPACE": NAMESPACE},
-            )
-        self._running.append(process)
-        return process, said
-
-    def end(self) -> None:
-        for process in self._running:
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-
-
 @pytest.fixture(scope="module")
 def programs(plane: ControlPlane, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
     found = Programs(plane, api, tmp_path_factory.mktemp("programs"))
@@ -114,50 +68,6 @@ def operator(programs: Programs, manifest: Rendered) -> subprocess.Popen[bytes]:
     assert process.poll() is None, said.read_text()
     assert "not allowed" not in said.read_text()
     return process
-
-
-def an_image(*versions: str) -> Body:
-    listed = [{"version": v.partition("-")[0], "image": f"registry.example/os:{v}"} for v in versions]
-    names = {"publisher": "p", "offer": "o", "sku": "s", "osType": "Linux"}
-    return {
-        "apiVersion": "scalesets.dev/v1alpha1",
-        "kind": "GalleryImage",
-        "metadata": {"name": "os"},
-        "spec": {"source": "Gallery", **names, "versions": listed},
-    }
-
-
-A_SET: Body = {
-    "apiVersion": "scalesets.dev/v1alpha1",
-    "kind": "ScaleSet",
-    "metadata": {"name": "web"},
-    "spec": {
-        "replicas": 5,
-        "imageReference": {"galleryImage": "os", "version": "latest"},
-        "upgradePolicy": {
-            "rollingUpgradePolicy": {"healthTimeout": "PT60S"},
-            "automaticOSUpgradePolicy": {"enableAutomaticOSUpgrade": True},
-        },
-        "template": {
-            "spec": {
-                "terminationGracePeriodSeconds": 1,
-                "containers": [
-                    {
-                        "name": "os",
-                        "readinessProbe": {"httpGet": {"port": 80}, "periodSeconds": 1},
-                        "env": [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "there", "key": "k"}}}],
-                    }
-                ],
-            }
-        },
-        "volumeClaimTemplates": [
-            {
-                "metadata": {"name": "data"},
-                "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}},
-            }
-        ],
-    },
-}
 
 
 def upgrades(api: Api) -> list[Body]:
@@ -263,6 +173,7 @@ BINDING = {
         ("PATCH /api/v1/nodes/machine-0", {"metadata": {"labels": {"a": "b"}}}),
         ("PATCH /api/v1/nodes/machine-0/status", {"status": {}}),
         ("DELETE /api/v1/nodes/machine-0", None),
+        ("GET /api/v1/nodes/machine-0", None),
         ("POST /api/v1/namespaces", SPACE),
         ("GET /api/v1/namespaces", None),
         ("GET /api/v1/namespaces/elsewhere", None),
@@ -449,3 +360,11 @@ def test_the_plain_manifests_can_be_applied(plane: ControlPlane, api: Api) -> No
     assert "deployment.apps/scaleset-operator serverside-applied" in said
     deployment = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{RELEASE}"
     eventually(lambda: api.get(deployment).get("status", {}).get("availableReplicas") == 2, what="the operators")
+
+
+def test_applied_again_they_change_nothing_whoever_does_it(plane: ControlPlane, api: Api) -> None:
+    """A pipeline sees no drift in them, and may take them over without force."""
+    files = [f"-f={ROOT / 'crds'}", f"-f={ROOT / 'deploy'}"]
+    assert plane.kubectl("diff", "--server-side", *files) == ""
+    said = plane.kubectl("apply", "--server-side", "--field-manager=pipeline", *files)
+    assert said.count("serverside-applied") == len(said.splitlines())

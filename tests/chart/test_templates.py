@@ -93,6 +93,19 @@ class TestPods:
             assert {key: pod[key] for key in values} == values
             assert pod["priorityClassName"] == "high"
 
+    def test_how_they_spread(self, helm: Helm) -> None:
+        spread = [{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway"}]
+        pods = helm.render(topologySpreadConstraints=spread).pods()
+        assert pods["Deployment"]["topologySpreadConstraints"] == spread
+        assert "topologySpreadConstraints" not in pods["Job"]
+
+    def test_volumes_of_ones_own(self, helm: Helm) -> None:
+        """The authorities of a registry with a certificate of its own, for one."""
+        volume, mount = {"name": "ca", "configMap": {"name": "ca"}}, {"name": "ca", "mountPath": "/etc/ca"}
+        pod = helm.render(extraVolumes=[volume], extraVolumeMounts=[mount]).pods()["Deployment"]
+        assert [each["name"] for each in pod["volumes"]] == ["tmp", "ca"] and pod["volumes"][1] == volume
+        assert pod["containers"][0]["volumeMounts"][1] == mount
+
     def test_environment_and_labels(self, helm: Helm) -> None:
         proxy = {"name": "HTTPS_PROXY", "value": "http://proxy:3128"}
         pods = helm.render(env=[proxy], podLabels={"team": "x"}, podAnnotations={"y": "z"})
@@ -196,7 +209,8 @@ class TestRights:
 
     def test_in_chosen_namespaces_it_has_no_rights_elsewhere(self, helm: Helm) -> None:
         chosen = helm.render(watchNamespaces=["a", "b"])
-        assert chosen.names("ClusterRoleBinding") == {f"{RELEASE}-cluster"}
+        wide = {each["metadata"]["name"] for each in chosen.all("ClusterRoleBinding") if bound_to(each)[1] == RELEASE}
+        assert wide == {f"{RELEASE}-cluster"}
         bindings = {
             (each["metadata"]["namespace"], each["roleRef"]["name"])
             for each in chosen.all("RoleBinding")
@@ -294,7 +308,9 @@ class TestSwitches:
     def test_a_budget_only_where_there_are_two(self, helm: Helm) -> None:
         assert not helm.render(replicas=1).all("PodDisruptionBudget")
         assert not helm.render(podDisruptionBudget={"enabled": False}).all("PodDisruptionBudget")
-        assert helm.render(replicas=2).one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+        budget = helm.render(replicas=2).one("PodDisruptionBudget")["spec"]
+        assert budget["maxUnavailable"] == 1
+        assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow", "operators that crash don't hold up a drain"
 
     def test_the_network(self, helm: Helm, rendered: Rendered) -> None:
         policy = rendered.one("NetworkPolicy")["spec"]
@@ -304,6 +320,13 @@ class TestSwitches:
         own = helm.render(networkPolicy={"apiServerPorts": [8443], "extraEgress": [{"ports": [{"port": 5000}]}]})
         egress = own.one("NetworkPolicy")["spec"]["egress"]
         assert [port["port"] for rule in egress for port in rule["ports"]] == [8443, 53, 53, 5000]
+        only = [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+        narrow = helm.render(networkPolicy={"apiServerTo": only}).one("NetworkPolicy")["spec"]["egress"]
+        assert [rule.get("to") for rule in narrow] == [only, None]
+        hook = own.one("NetworkPolicy", f"{RELEASE}-uninstall")["spec"]
+        assert (hook["ingress"], hook["egress"]) == ([], egress)
+        job = own.one("Job", f"{RELEASE}-uninstall")["spec"]["template"]["metadata"]["labels"]
+        assert hook["podSelector"]["matchLabels"].items() <= job.items()
         assert not helm.render(networkPolicy={"enabled": False}).all("NetworkPolicy")
 
     def test_metrics(self, helm: Helm, rendered: Rendered) -> None:
@@ -357,13 +380,23 @@ class TestSwitches:
 
     def test_the_uninstall_hook(self, helm: Helm, rendered: Rendered) -> None:
         parts = [each for each in rendered.objects if "uninstall" in each["metadata"]["name"]]
-        assert len(parts) == 6
+        assert len(parts) == 7
         for each in parts:
             assert each["metadata"]["annotations"]["helm.sh/hook"] == "post-delete"
         weights = {each["kind"]: int(each["metadata"]["annotations"]["helm.sh/hook-weight"]) for each in parts}
-        assert weights["ServiceAccount"] < weights["RoleBinding"] < weights["Job"]
+        assert weights["ServiceAccount"] < weights["RoleBinding"] < weights["Job"] > weights["NetworkPolicy"]
         off = helm.render(uninstall={"releaseFinalizers": False})
         assert not [each for each in off.objects if "uninstall" in each["metadata"]["name"]]
+
+    def test_the_uninstall_hook_makes_nothing_in_the_namespaces_that_are_served(self, helm: Helm) -> None:
+        """One of them may be gone by then, or on its way out."""
+        hooks = [each for each in helm.render(watchNamespaces=["a"]).objects if "uninstall" in each["metadata"]["name"]]
+        assert {each["metadata"].get("namespace", NAMESPACE) for each in hooks} == {NAMESPACE}
+
+    def test_a_releases_name_with_dots(self, helm: Helm) -> None:
+        text = helm("template", "fleet.eu", str(CHART), "--set=crds.install=false")
+        names = {each["metadata"]["name"] for each in yaml.safe_load_all(text) if each}
+        assert all(name.startswith("fleet-eu") for name in names), names
 
     def test_another_name(self, helm: Helm) -> None:
         own = helm.render(fullnameOverride="fleet")
@@ -374,8 +407,16 @@ class TestSwitches:
 def test_the_plain_manifests_are_those_of_the_chart(helm: Helm) -> None:
     """`deploy/` is for those without helm; `make manifests` writes it."""
     stored = [each for each in yaml.safe_load_all((ROOT / "deploy/scaleset-operator.yaml").read_text()) if each]
-    assert stored[0] == {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-    assert stored[1:] == helm.render("--no-hooks").objects, "run `make manifests` and commit the result"
+    assert stored == helm.render("--no-hooks").objects, "run `make manifests` and commit the result"
+
+
+def test_the_namespace_is_not_deleted_with_the_plain_manifests() -> None:
+    """Users' images and extensions lie in it."""
+    files = sorted((ROOT / "deploy").iterdir())
+    assert [path.name for path in files] == ["namespace.yaml", "scaleset-operator.yaml"], "applied in this order"
+    namespace, operator = (list(yaml.safe_load_all(path.read_text())) for path in files)
+    assert namespace == [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}]
+    assert "Namespace" not in {each["kind"] for each in operator if each}
 
 
 def of_the_operator(rendered: Rendered) -> list[Body]:

@@ -39,7 +39,7 @@ async def test_without_a_look_at_nodes_a_set_with_zones_waits_and_others_do_not(
     proxy.rule = no_nodes
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=2, zones=["1", "2"]), a_set("plain"))
     found = await scene.until_condition("ZonesUnknown")
-    assert "get and list on nodes" in found["message"]
+    assert "give the operator list on nodes" in found["message"]
     assert scene.condition("Reconciling")["reason"] == "ZonesUnknown"
     await scene.until_event("ZonesUnknown")
     await scene.until_ready("plain")

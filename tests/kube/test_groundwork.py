@@ -35,7 +35,7 @@ async def test_a_set_with_zones_says_that_nodes_may_not_be_read_and_waits(it: Lo
     for kind in ("ZonesUnknown", "Reconciling"):
         assert it.condition(kind)["status"] == "True"
         assert it.condition(kind)["reason"] == "ZonesUnknown"
-    assert "get and list on nodes" in it.condition("ZonesUnknown")["message"]
+    assert "give the operator list on nodes" in it.condition("ZonesUnknown")["message"]
     assert it.condition("Stalled")["status"] == "False"
     assert "ZonesUnknown" in it.events()
     assert "zonesBacked" not in it.scale_set["status"], "nothing is guessed: the answer is kept for good"

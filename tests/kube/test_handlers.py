@@ -42,3 +42,33 @@ async def test_that_kopf_gave_up_is_told_in_one_line(
         failure = await handlers.run(Settings())
     assert str(failure) == "the watches of our kinds ended: ValueError: too old resource version"
     assert "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("server", "bound"), [("10.0.0.1", "http://0.0.0.0:8080/healthz"), ("fd00::1", "http://[::]:8080/healthz")]
+)
+async def test_probes_are_answered_where_the_cluster_has_its_addresses(
+    monkeypatch: pytest.MonkeyPatch, server: str, bound: str
+) -> None:
+    async def nothing(_: web.Request) -> web.Response:
+        return json({"metadata": {"resourceVersion": "1"}, "items": []})
+
+    told: dict[str, Any] = {}
+
+    async def operator(**options: Any) -> None:
+        told.update(options)
+
+    async def all_is_well(*_: Any) -> Findings:
+        return Findings()
+
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", server)
+    async with serving(nothing) as cluster:
+
+        async def connect(*_: Any, **__: Any) -> Any:
+            return cluster
+
+        monkeypatch.setattr(handlers, "connect", connect)
+        monkeypatch.setattr(handlers.startchecks, "examine", all_is_well)
+        monkeypatch.setattr(handlers.kopf, "operator", operator)
+        await handlers.run(Settings(liveness_port=8080))
+    assert told["liveness_endpoint"] == bound

@@ -29,6 +29,7 @@ def a_cluster(
     crds: dict[str, Body] | None = None,
     may: Callable[[Body], bool] = lambda _: True,
     kubelets: dict[str, str] | None = None,
+    namespaces: dict[str, Body] | None = None,
 ) -> Callable[[web.Request], Any]:
     """The answers of an API server."""
     known = CRDS if crds is None else crds
@@ -51,6 +52,11 @@ def a_cluster(
             if not may({"resource": "customresourcedefinitions", "subresource": "", "verb": "get"}):
                 return status_object(403, "Forbidden", "no")
             return json(known[name]) if name in known else status_object(404, "NotFound", f"{name} not found")
+        if path.startswith("/api/v1/namespaces/"):
+            name = path.rpartition("/")[2]
+            if namespaces is not None and name not in namespaces:
+                return status_object(404, "NotFound", f"{name} not found")
+            return json({"metadata": {"name": name, **(namespaces or {}).get(name, {})}})
         if path.endswith("/nodes"):
             if not may({"resource": "nodes", "subresource": "", "verb": "list"}):
                 return status_object(403, "Forbidden", "no")
@@ -183,7 +189,7 @@ class TestRights:
         findings = await examined(a_cluster(may=lambda a: a["resource"] not in ("nodes", "configmaps")))
         assert findings.problems == []
         assert [warning.split(": ")[0] for warning in findings.warnings] == [
-            "not allowed to get, list nodes",
+            "not allowed to list nodes",
             "not allowed to get configmaps in all namespaces",
         ]
         assert findings.warnings[1].endswith(": ConfigMaps that sets name are not checked before upgrades")
@@ -225,6 +231,50 @@ class TestRights:
 
     def test_without_leader_election_no_lease_is_wanted(self) -> None:
         assert not [right for right in rights.rights(Settings(leader_election=False)) if right.resource == "leases"]
+
+
+class TestNamespaces:
+    """One of several that can't be served doesn't stop the operator for the others (docs/design.md)."""
+
+    async def test_one_without_rights_is_left_out(self) -> None:
+        findings = await examined(
+            a_cluster(may=lambda a: a.get("namespace") != "team-b"), namespaces=("team-a", "team-b")
+        )
+        assert findings.problems == []
+        (words,) = findings.unserved
+        assert words.startswith("namespace team-b is not served: not allowed to create, ")
+        assert "Bind the roles of the chart there" in words
+        assert not [warning for warning in findings.warnings if "team-b" in warning]
+
+    async def test_one_that_is_gone_is_left_out_with_its_rights(self) -> None:
+        answer = a_cluster(may=lambda a: a.get("namespace") != "team-b", namespaces={"team-a": {}})
+        findings = await examined(answer, namespaces=("team-a", "team-b"))
+        assert (findings.problems, findings.left_out) == ([], {"team-b": "it doesn't exist"})
+
+    async def test_one_that_leaves_is_left_out_while_the_rights_are_there(self) -> None:
+        answer = a_cluster(namespaces={"team-a": {}, "team-b": {"deletionTimestamp": "2026-01-01T00:00:00Z"}})
+        findings = await examined(answer, namespaces=("team-a", "team-b"))
+        assert (findings.problems, findings.left_out) == ([], {"team-b": "it is being deleted"})
+
+    async def test_one_that_is_yet_to_come_is_served_with_rights_everywhere(self) -> None:
+        findings = await examined(a_cluster(namespaces={}), namespaces=("team-a",))
+        assert (findings.problems, findings.left_out) == ([], {})
+
+    async def test_when_none_is_left_the_operator_does_not_start(self) -> None:
+        """And never serves all there are instead."""
+        answer = a_cluster(may=lambda a: not a.get("namespace", "").startswith("team"), namespaces={})
+        findings = await examined(answer, namespaces=("team-a", "team-b"))
+        assert findings.problems[0] == (
+            "of the namespaces to serve none can be: team-a: it doesn't exist; team-b: it doesn't exist. "
+            "Create one, or name others"
+        )
+        with pytest.raises(ValueError, match="none of team-a, team-b is left to serve"):
+            Settings(namespaces=("team-a", "team-b")).serving(())
+
+    async def test_the_catalogs_is_not_left_out(self) -> None:
+        answer = a_cluster(may=lambda a: a.get("namespace") != "shop")
+        findings = await examined(answer, namespaces=("team-a", "shop"), catalog_namespace="shop")
+        assert "in shop" in findings.problems[0] and findings.left_out == {}
 
 
 async def test_the_local_control_plane_suits_its_operator(control_plane: ControlPlane) -> None:

@@ -1,5 +1,6 @@
 {{- define "so.name" -}}
-{{- default .Release.Name .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- /* A release's name may have dots; a Service's may not. */ -}}
+{{- default .Release.Name .Values.fullnameOverride | replace "." "-" | trunc 50 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "so.serviceAccount" -}}
@@ -74,6 +75,23 @@ capabilities: {drop: [ALL]}
 {{- end }}
 - --catalog-namespace={{ include "so.catalog" . }}
 - --{{ if eq .Values.preflight.readSecrets "off" }}no-{{ end }}read-secrets
+{{- end }}
+
+{{- /* What the pods may reach. */}}
+{{- define "so.egress" -}}
+- ports:
+    {{- range .Values.networkPolicy.apiServerPorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with .Values.networkPolicy.apiServerTo }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+- ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- with .Values.networkPolicy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "so.where" -}}

@@ -73,7 +73,8 @@ def crd(kind: type[Resource]) -> dict[str, Any]:
                 "listKind": f"{info.name}List",
                 "plural": info.plural,
                 "singular": info.singular,
-                "shortNames": list(info.short_names),
+                # An empty list isn't stored, and would be a difference for ever.
+                **({"shortNames": list(info.short_names)} if info.short_names else {}),
                 "categories": [CATEGORY, *(["all"] if info.in_all else [])],
             },
             "scope": "Namespaced",

@@ -142,8 +142,8 @@ def _check(settings: Settings, kubeconfig: str | None) -> None:
     with _problems_in_words():
         findings = asyncio.run(handlers.check(settings, kubeconfig=kubeconfig))
         say(*(f"ok: {fact}" for fact in findings.facts), *(f"warning: {warning}" for warning in findings.warnings))
-        if findings.problems:
-            raise handlers.CannotStart("\n".join(findings.problems))
+        if problems := [*findings.problems, *findings.unserved]:
+            raise handlers.CannotStart("\n".join(problems))
 
 
 @contextmanager

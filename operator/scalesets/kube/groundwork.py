@@ -71,7 +71,7 @@ class Groundwork:
         if kind is TroubleKind.ZONES_UNKNOWN:
             message = (
                 f"whether nodes carry {LABEL_NODE_ZONE} of the set's zones can't be seen, so nothing is created: "
-                f"{refusal.message}; give the operator get and list on nodes (ClusterRole scaleset-operator)"
+                f"{refusal.message}; give the operator list on nodes (ClusterRole scaleset-operator)"
             )
         else:
             message = f"the model can't be stored as a ControllerRevision: {refusal.message}"

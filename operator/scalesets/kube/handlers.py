@@ -54,7 +54,10 @@ async def run(settings: Settings, *, kubeconfig: str | None = None) -> BaseExcep
             cluster.traces = tracing.start(os.environ, instance=settings.identity)
         except tracing.CannotTrace as problem:
             raise CannotStart(str(problem)) from problem
-        operator = Operator(cluster, settings)
+        for unserved in findings.unserved:
+            log.error(unserved)
+        named, settings = settings, settings.serving(set(settings.namespaces) - set(findings.left_out))
+        operator = Operator(cluster, settings, named=named)
         _dump_on_signal(stats, settings)
         try:
             async with serving(cluster.metrics, settings.metrics_port):
@@ -94,7 +97,7 @@ async def _watch_until_stopped(operator: Operator, cluster: Cluster, settings: S
         clusterwide=not settings.watched_namespaces,
         namespaces=settings.watched_namespaces,
         standalone=True,
-        liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None,
+        liveness_endpoint=_liveness(settings.liveness_port),
         stop_flag=operator.stopped,
     )
     ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -108,6 +111,14 @@ async def _watch_until_stopped(operator: Operator, cluster: Cluster, settings: S
     for task in (ending, *ended):
         if task.done():
             await task  # raises what it ended with
+
+
+def _liveness(port: int | None) -> str | None:
+    """Where probes are answered. kopf binds one address, and pods have those of their cluster's first family."""
+    if not port:
+        return None
+    host = "[::]" if ":" in os.environ.get("KUBERNETES_SERVICE_HOST", "") else "0.0.0.0"
+    return f"http://{host}:{port}/healthz"
 
 
 def _registry(operator: Operator, cluster: Cluster) -> kopf.OperatorRegistry:

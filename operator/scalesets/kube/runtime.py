@@ -14,6 +14,7 @@ from collections.abc import Coroutine, Iterable
 from datetime import datetime
 from typing import Any
 
+from scalesets.kube import served
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import CLAIMS, NAMESPACES, OURS, PODS, REVISIONS, Kind
 from scalesets.kube.lease import LeadershipLost, Lease
@@ -39,9 +40,12 @@ LATER_SECONDS = 1.0
 class Operator:
     """One operator on one cluster. ``start`` it in a running event loop; ``stopped`` is set when it can't go on."""
 
-    def __init__(self, cluster: Cluster, settings: Settings) -> None:
+    def __init__(self, cluster: Cluster, settings: Settings, *, named: Settings | None = None) -> None:
+        """``named``: the settings as they were given, with namespaces too that can't be served now."""
         self._cluster = cluster
         self._settings = settings
+        self._departures = served.Departures(cluster, settings)
+        self._return = served.Return(cluster, named or settings, settings)
         self.world = World(settings, self._wake)
         self._recorder = Recorder(cluster, settings.identity)
         self._reconciler = Reconciler(cluster, self.world, settings, self._recorder, again=self._again)
@@ -66,12 +70,15 @@ class Operator:
         if self._settings.leader_election:
             self._cluster.may_write = self._lease.may_write
         self._spawn(self._lead(), "leader")
+        if self._return.awaited:
+            self._spawn(self._return.watch(), "namespaces to serve")
 
     async def stop(self) -> None:
         """Finish the writes that are under way, send no new ones, and let the next operator lead."""
         await self._queue.stop()
         await self._reconciler.discovery.close()
         await self._reconciler.pool.drain()
+        await self._departures.let_go()  # again: somebody may have been at work there until now
         if self.leading:
             await self._recorder.close()
         for task in self._tasks:
@@ -93,6 +100,9 @@ class Operator:
             self._spawn(self._lease.keep(), "lease")
         self._cluster.stats.mark("leading")
         await self._sweep()
+        if self._settings.namespaces:
+            await self._departures.look(self._settings.namespaces)
+            self._spawn(self._departures.watch(self.world.upgrades.values), "served namespaces")
         await self._follow()
         self._cluster.stats.mark("synced")
         log.info(
@@ -277,4 +287,4 @@ def _all_fresh_since(reflectors: Iterable[Reflector]) -> datetime | None:
 
 
 def _is_bug(error: BaseException) -> bool:
-    return not isinstance(error, LeadershipLost | Refusal | WatchLost)
+    return not isinstance(error, LeadershipLost | Refusal | WatchLost | served.NamespacesChanged)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scalesets.engine.view import Timing
@@ -39,6 +40,13 @@ class Settings:
     liveness_port: int | None = None
     metrics_port: int | None = None
     stats_file: Path | None = None  # where to write the figures of stats.py
+
+    def serving(self, namespaces: Collection[str]) -> Settings:
+        """The same, for some of the named namespaces: never for none of them, which would mean all there are."""
+        remaining = tuple(each for each in self.namespaces if each in namespaces)
+        if self.namespaces and not remaining:
+            raise ValueError(f"none of {', '.join(self.namespaces)} is left to serve")
+        return replace(self, namespaces=remaining)
 
     def serves(self, namespace: str) -> bool:
         """Whether scale sets of the namespace are this operator's business."""

@@ -1,7 +1,8 @@
 """What is looked at before the operator does anything: can it work on this cluster at all?
 
 A cluster that is too old, CRDs that are missing, foreign or older than the operator, rights that it lacks: each is said
-by name, with the mend, and the process ends. What it can do without is a warning.
+by name, with the mend, and the process ends. What it can do without is a warning; so is one of several namespaces that
+can't be served (served.py).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from scalesets.kube import installed, kubelets, rights, tracing
+from scalesets.kube import installed, kubelets, rights, served, tracing
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import NODES, OURS
 from scalesets.kube.settings import Settings
@@ -19,6 +20,10 @@ FIRST_MINOR = kubelets.FIRST_MINOR
 """Of Kubernetes 1: the oldest on which the operator works."""
 MOST_NAMED = 5
 
+_MEND_UNSERVED = (
+    "Bind the roles of the chart there (helm upgrade does), or take it out of watchNamespaces; if it can't be deleted, "
+    "an upgrade in it may be held: scalesets release-finalizers --namespace lets it go"
+)
 _VERSION = re.compile(r"v?(\d+)\.(\d+)")
 
 
@@ -29,6 +34,15 @@ class Findings:
     facts: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """The namespaces to serve that can't be, and why; others can."""
+
+    @property
+    def unserved(self) -> list[str]:
+        """The same, in words."""
+        return [
+            f"namespace {namespace} is not served: {why}. {_MEND_UNSERVED}" for namespace, why in self.left_out.items()
+        ]
 
 
 async def examine(cluster: Cluster, settings: Settings) -> Findings:
@@ -67,6 +81,13 @@ async def _rights(cluster: Cluster, settings: Settings, findings: Findings) -> N
     wanted = rights.rights(settings)
     lacking = await rights.missing(cluster, wanted)
     who = await rights.user(cluster)
+    left_out = await served.left_out(cluster, settings, lacking)
+    if len(left_out) < len(settings.namespaces):  # they need not stop it for the others
+        findings.left_out = left_out
+        lacking = [right for right in lacking if right.namespace not in left_out]
+    elif absent := {name: why for name, why in left_out.items() if why in (served.MISSING, served.LEAVES)}:
+        named = "; ".join(f"{namespace}: {why}" for namespace, why in absent.items())
+        findings.problems.append(f"of the namespaces to serve none can be: {named}. Create one, or name others")
     if needed := [right for right in lacking if right.needed]:
         findings.problems.append(
             f"{who or 'this user'} is not allowed to {rights.in_words(needed)}. Bind the roles of the chart "

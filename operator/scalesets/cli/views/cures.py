@@ -84,7 +84,7 @@ def of(reason: str, set_name: str) -> str:
         "UpgradeNameConflict": "delete the RollingUpgrade of that name, which is another set's",
         "InstanceNotChanged": "allow the operator to delete and patch pods; the message has the server's words",
         "WriteRefused": "mend what the server's words name; the operator tries again by itself",
-        "ZonesUnknown": "give the operator get and list on nodes (ClusterRole scaleset-operator)",
+        "ZonesUnknown": "give the operator list on nodes (ClusterRole scaleset-operator)",
         "ModelRefused": "make spec.template and customData smaller, or mend them as the server's words say",
         "ClaimNotExpanded": "use a storage class that allows expansion, or set the old size again",
         "QuotaExceeded": "raise the ResourceQuota, or scale in; the operator tries again by itself",
