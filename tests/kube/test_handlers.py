@@ -55,8 +55,9 @@ async def test_probes_are_answered_where_the_cluster_has_its_addresses(
 
     told: dict[str, Any] = {}
 
-    async def operator(**options: Any) -> None:
+    async def watches(**options: Any) -> list[asyncio.Task[None]]:
         told.update(options)
+        return [asyncio.create_task(asyncio.sleep(0))]
 
     async def all_is_well(*_: Any) -> Findings:
         return Findings()
@@ -69,6 +70,6 @@ async def test_probes_are_answered_where_the_cluster_has_its_addresses(
 
         monkeypatch.setattr(handlers, "connect", connect)
         monkeypatch.setattr(handlers.startchecks, "examine", all_is_well)
-        monkeypatch.setattr(handlers.kopf, "operator", operator)
+        monkeypatch.setattr(handlers.kopf, "spawn_tasks", watches)
         await handlers.run(Settings(liveness_port=8080))
     assert told["liveness_endpoint"] == bound
