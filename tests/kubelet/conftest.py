@@ -88,7 +88,12 @@ def nodes(control_plane: ControlPlane) -> Iterator[dict[str, Node]]:
             node.prepare(control_plane)
             node.start()
         control_plane.kubectl("create", "-f", "-", stdin=_STORAGE_CLASS)
-        await_nodes(control_plane, made)
+        try:
+            await_nodes(control_plane, made)
+        except AssertionError as error:  # no test has them yet, whose report would show it
+            for title, text in (log for node in made.values() for log in node.logs()):
+                error.add_note(f"--- {title}\n{text}")
+            raise
         yield made
     finally:
         for node in made.values():

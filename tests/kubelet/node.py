@@ -123,7 +123,8 @@ class Node:
 
     def logs(self, *, lines: int = 20) -> list[tuple[str, str]]:
         """The last lines of its logs, each under a title."""
-        paths = [path for path in (self.directory / "node.log", self.directory / "kubelet.log") if path.exists()]
+        names = ("node.log", "containerd.log", "kubelet.log")
+        paths = [path for path in (self.directory / name for name in names) if path.exists()]
         return [
             (f"{self.name}: {p.name}", "\n".join(p.read_text(errors="replace").splitlines()[-lines:])) for p in paths
         ]
