@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 def why_not() -> str:
     """Say why kubelets can't run here; empty when they can (perhaps after packages were installed)."""
     if sys.platform != "linux":
-        return f"kubelets run on Linux only, this is {sys.platform}"
+        return f"kubelets run on Linux only, this is {sys.platform}: `make kind-trial` has Docker run them"
     if os.geteuid() != 0:
         return "it takes root (namespaces, mounts, cgroups): sudo make test-kubelet"
     missing = _missing()

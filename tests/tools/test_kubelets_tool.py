@@ -28,7 +28,8 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_it_runs_on_linux_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert kubelets.why_not() == "kubelets run on Linux only, this is darwin"
+    why = "kubelets run on Linux only, this is darwin: `make kind-trial` has Docker run them"
+    assert kubelets.why_not() == why
 
 
 def test_it_takes_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
