@@ -11,11 +11,15 @@ from scalesets.local.binaries.gotoolchain import find_go
 from scalesets.local.progress import Progress
 
 
-def build_go(source: Path, directory: Path, *, progress: Progress | None = None) -> Path:
-    """Build the program of a folder with its pinned modules, as `directory/NAME`; quick the second time."""
+def build_go(source: Path, directory: Path, *, progress: Progress | None = None, system: str = "") -> Path:
+    """Build the program of a folder with its pinned modules, as `directory/NAME`; quick the second time.
+
+    It is made for this machine, or for another `system`: what goes into an image is Linux's wherever it is built.
+    """
     go = find_go(cache=Cache(cache_directory()), progress=progress or Progress(print))
     program = directory / source.name
     environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
+    environment |= {"GOOS": system} if system else {}
     command = [str(go), "build", "-trimpath", "-ldflags", "-s -w", "-o", str(program), "."]
     subprocess.run(command, cwd=source, env=environment, check=True)
     return program

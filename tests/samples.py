@@ -69,7 +69,7 @@ def _probed(container: dict[str, dict[str, dict[str, int]]]) -> str:
 def build(directory: Path, progress: Progress) -> Path:
     """Compile the program and write the archive; returns its path."""
     with progress.step("building the sample images"):
-        program = build_go(SOURCE, directory, progress=progress)
+        program = build_go(SOURCE, directory, progress=progress, system="linux")
     archive = directory / "samples.tar"
     write_archive(archive, program, {**references(), **of_examples(), PAUSE: {}})
     return archive

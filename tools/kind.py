@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -56,6 +57,7 @@ def main() -> int:
     parser.add_argument("command", choices=[*commands, "test", "trial"])
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="pytest's, for `test`")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # or `trial` would leave its cluster behind
     try:
         if options.command == "test":
             return test(options.arguments)
@@ -69,12 +71,31 @@ def main() -> int:
 
 
 def up() -> None:
-    """Create the cluster, unless it is there."""
+    """Create the cluster unless it is there, and bring either to where pods run on both nodes."""
     docker = _docker(start=True)
     kind = str(find_binaries(Progress(_say), ("kind",))["kind"])
-    if NAME in _read([kind, "get", "clusters"], docker).split():
-        _say(f"the cluster is there: export KUBECONFIG={KUBECONFIG.relative_to(ROOT)}")
-        return
+    if _is_there(kind, docker):
+        _say("the cluster is there")
+        # Perhaps it was made from another clone, or that was interrupted.
+        _run([kind, "export", "kubeconfig", "--name", NAME, "--kubeconfig", str(KUBECONFIG)], docker)
+    else:
+        _create(kind, docker)
+    kubectl = [str(find_binaries(Progress(_say), ("kubectl",))["kubectl"]), f"--kubeconfig={KUBECONFIG}"]
+    try:
+        _run([*kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s"], docker)
+    except subprocess.CalledProcessError:
+        raise LocalError("the cluster doesn't get ready: `make kind-down`, and try again") from None
+    # Instances may lie on both nodes, or there would be one zone only.
+    taint = "node-role.kubernetes.io/control-plane:NoSchedule-"
+    subprocess.run([*kubectl, "taint", "nodes", "--all", taint], capture_output=True, check=False)
+    _say(f"the cluster is up: export KUBECONFIG={KUBECONFIG.relative_to(ROOT)}")
+
+
+def _is_there(kind: str, docker: dict[str, str]) -> bool:
+    return NAME in _read([kind, "get", "clusters"], docker).split()
+
+
+def _create(kind: str, docker: dict[str, str]) -> None:
     image = os.environ.get("KIND_NODE_IMAGE") or (OWN_NODE if _is_own(OWN_NODE, docker) else "")
     own = bool(image) and _is_own(image, docker)
     _say(f"node image: {image or 'the published one of kind'}")
@@ -83,15 +104,10 @@ def up() -> None:
     chosen = ["--image", image] if image else []
     command = [kind, "create", "cluster", "--name", NAME, "--config", str(configuration), *chosen, "--retain"]
     _run([*command, "--kubeconfig", str(KUBECONFIG), *([] if own else ["--wait", "3m"])], docker)
-    kubectl = [str(find_binaries(Progress(_say), ("kubectl",))["kubectl"]), f"--kubeconfig={KUBECONFIG}"]
-    # Instances may lie on both nodes, or there would be one zone only.
-    taint = "node-role.kubernetes.io/control-plane:NoSchedule-"
-    subprocess.run([*kubectl, "taint", "nodes", "--all", taint], capture_output=True, check=False)
     if own:  # there kube-proxy isn't a pod: it comes as its node
+        kubectl = [str(find_binaries(Progress(_say), ("kubectl",))["kubectl"]), f"--kubeconfig={KUBECONFIG}"]
         proxies = ["--clusterrole=system:node-proxier", "--group=system:nodes"]
         _run([*kubectl, "create", "clusterrolebinding", "node-proxiers", *proxies], docker)
-    _run([*kubectl, "wait", "--for=condition=Ready", "nodes", "--all", "--timeout=120s"], docker)
-    _say(f"the cluster is up: export KUBECONFIG={KUBECONFIG.relative_to(ROOT)}")
 
 
 def node_image() -> None:
@@ -125,12 +141,13 @@ def node_image() -> None:
 def install() -> None:
     """Load the operator's image, built here, and those that the examples name, and install the chart."""
     docker = _docker(start=False)
+    if not KUBECONFIG.exists():
+        raise LocalError("there is no cluster: run `make kind-up` first")
     found = find_binaries(Progress(_say), ("kind", "helm", "kubectl"))
     load = [str(found["kind"]), "load"]
     version = yaml.safe_load((ROOT / "charts" / OPERATOR / "Chart.yaml").read_text())["appVersion"]
     image = f"{OPERATOR}:{version}"
-    system = Path("/etc/os-release")
-    if system.exists() and "VERSION_CODENAME=bookworm" in system.read_text():  # what image/build-root.sh asks for
+    if _is_bookworm():  # what image/build-root.sh asks for
         machine = ARCHITECTURES.get(platform.machine(), platform.machine())
         archive = ROOT / "dist" / f"{OPERATOR}-{version}-{machine}.tar"
         _run([sys.executable, str(ROOT / "tools/image.py"), "--out", str(archive), "--name", image], docker)
@@ -171,8 +188,14 @@ def trial() -> int:
     except LocalError as why:
         _say(f"test-kind: not run here: {why}")
         return 0
+    kind = str(find_binaries(Progress(_say), ("kind",))["kind"])
+    if _is_there(kind, docker):
+        raise LocalError("a trial would take away the cluster that is there: `make test-kind`, or `make kind-down`")
     try:
         if not (os.environ.get("KIND_NODE_IMAGE") or _is_own(OWN_NODE, docker) or _is_reached(_REGISTRY)):
+            if os.geteuid() != 0 or not debian.has("apt-get"):
+                _say("test-kind: not run here: no registry is reached, and a node image takes root on Debian")
+                return 0
             _timed(node_image)
         for step in (up, install):
             _timed(step)
@@ -183,7 +206,14 @@ def trial() -> int:
 
 def down() -> None:
     """Delete the cluster, and end the Docker that was started for it."""
-    docker = _docker(start=False)
+    ours = (STATE / "docker.json").exists()
+    try:
+        docker = _docker(start=ours)  # one that was killed left a bridge, which it takes along now
+    except LocalError:
+        if ours or KUBECONFIG.exists():
+            raise
+        _say("there is no cluster, and no Docker")
+        return
     kind = str(find_binaries(Progress(_say), ("kind",))["kind"])
     subprocess.run(
         [kind, "delete", "cluster", "--name", NAME, "--kubeconfig", str(KUBECONFIG)], env=docker, check=False
@@ -193,6 +223,7 @@ def down() -> None:
         end([daemon])
         _run([str(ROOT / "tools/namespaces.sh"), "--remove", _GROUP], docker)
         (STATE / "docker.json").unlink()
+    KUBECONFIG.unlink(missing_ok=True)
 
 
 def _configuration(*, own: bool) -> dict[str, object]:
@@ -227,19 +258,19 @@ def _docker(*, start: bool) -> dict[str, str]:
     own = {**os.environ, "DOCKER_HOST": f"unix://{STATE}/docker.sock"}
     if _our_daemon():
         return own
-    if _answers(dict(os.environ)):
+    if not (why := _why_silent(dict(os.environ))):
         return dict(os.environ)
     advice = "start Docker, or name one that runs in $DOCKER_HOST"
     if not start:
-        raise LocalError(f"no Docker answers, and no cluster was made with `make kind-up`: {advice}")
+        raise LocalError(f"no Docker answers ({why}), and no cluster was made with `make kind-up`: {advice}")
     if sys.platform != "linux" or os.geteuid() != 0:
-        raise LocalError(f"no Docker answers: {advice} (as root on Debian one is installed and started here)")
+        raise LocalError(f"no Docker answers ({why}): {advice} (as root on Debian one is installed and started here)")
     _install_package("docker.io", program="dockerd")
     _start_daemon()
     deadline = time.monotonic() + 30
-    while not _answers(own):
+    while _why_silent(own):
         if not _our_daemon() or time.monotonic() > deadline:
-            tail = "\n".join((STATE / "docker.log").read_text().splitlines()[-5:])
+            tail = "\n".join((STATE / "docker.log").read_text(errors="replace").splitlines()[-5:])
             raise LocalError(f"Docker did not start; {STATE / 'docker.log'} ends so:\n{tail}")
         time.sleep(0.1)
     return own
@@ -257,8 +288,8 @@ def _start_daemon() -> None:
     ]
     environment = {**os.environ, "PATH": path, "NETNS": "/proc/self/ns/net"}
     process = spawn(command, log=STATE / "docker.log", bound=False, environment=environment)
-    who = identify(process.pid)
-    assert who is not None
+    if (who := identify(process.pid)) is None:
+        return  # it ended at once, and its log says why
     (STATE / "docker.json").write_text(json.dumps({"pid": who.pid, "started": who.started}))
     _say(f"started Docker: process {who.pid}, log {STATE.relative_to(ROOT)}/docker.log")
 
@@ -276,11 +307,21 @@ def _may(capability: int) -> bool:
     return bool(int(line.split()[1], 16) >> capability & 1)
 
 
-def _answers(environment: dict[str, str]) -> bool:
+def _why_silent(environment: dict[str, str]) -> str:
+    """Say why Docker doesn't answer; empty when it does."""
     if shutil.which("docker") is None:
-        return False
-    done = subprocess.run(["docker", "version"], env=environment, capture_output=True, check=False, timeout=30)
-    return done.returncode == 0
+        return "there is no program docker"
+    command = ["docker", "version"]
+    try:
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=30)
+    except subprocess.TimeoutExpired:
+        return "it is silent for 30 s"
+    return debian.last_line(done.stderr) if done.returncode else ""
+
+
+def _is_bookworm() -> bool:
+    system = Path("/etc/os-release")
+    return system.exists() and "VERSION_CODENAME=bookworm" in system.read_text()
 
 
 def _is_own(image: str, environment: dict[str, str]) -> bool:

@@ -5,8 +5,10 @@ why in one line, which is no failure; `--check` only says that.
 """
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -22,9 +24,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = ROOT / "tests" / "kubelet"
 NAMESPACES = ROOT / "tools" / "namespaces.sh"
 INSIDE = "SCALESETS_KUBELETS"
-"""Set inside the namespaces: the tests are collected there only."""
+"""Set inside the namespaces, to a folder for the nodes' disks: the tests are collected there only."""
+_GROUP = "scalesets-kubelets-"
 
-_PACKAGES = {"containerd": "containerd", "runc": "runc", "ip": "iproute2", "unshare": "util-linux", "mount": "mount"}
+_PACKAGES = {"containerd": "containerd", "runc": "runc", "ip": "iproute2", "setpriv": "util-linux", "mount": "mount"}
 _CNI_PACKAGE, _CNI_PLACES = "containernetworking-plugins", ("/usr/lib/cni", "/opt/cni/bin")
 _GROUPS = Path("/sys/fs/cgroup")
 _OLD_CONTROLLERS = {"cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer"}
@@ -40,6 +43,7 @@ def main(arguments: list[str]) -> int:
     if why := why or debian.install(_missing(), _say) or why_not():
         print(f"test-kubelet: not run here: {why}")
         return 0
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # what is to be put away still is
     started = time.monotonic()
     try:
         find_binaries(Progress(_say), (*PROGRAMS, "kubelet", "metrics-server"))
@@ -50,13 +54,15 @@ def main(arguments: list[str]) -> int:
     _say(f"prepared in {time.monotonic() - started:.0f} s")
     named = any(Path(each.partition("::")[0]).exists() for each in arguments)
     tests = [*arguments, *([] if named else [str(TESTS)])]
-    return _in_namespaces([sys.executable, "-m", "pytest", *tests], {**os.environ, INSIDE: "yes"}).returncode
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix="scalesets-nodes-", ignore_cleanup_errors=True) as disks:
+        return _in_namespaces([sys.executable, "-m", "pytest", *tests], {**os.environ, INSIDE: disks}).returncode
 
 
 def why_not() -> str:
     """Say why kubelets can't run here; empty when they can (perhaps after packages were installed)."""
     if sys.platform != "linux":
-        return f"kubelets run on Linux only, this is {sys.platform}"
+        return f"kubelets run on Linux only, this is {sys.platform}: `make kind-trial` has Docker run them"
     if os.geteuid() != 0:
         return "it takes root (namespaces, mounts, cgroups): sudo make test-kubelet"
     missing = _missing()
@@ -89,12 +95,21 @@ def _why_no_namespaces() -> str:
 def _in_namespaces(
     command: list[str], environment: dict[str, str], *, quietly: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    group = f"scalesets-kubelets-{os.getpid()}"
+    group = f"{_GROUP}{os.getpid()}"
     try:
-        every = [str(NAMESPACES), group, *command]
+        # Bound to this process: it all ends when this one does, however that comes.
+        every = ["setpriv", "--pdeathsig=KILL", str(NAMESPACES), group, *command]
         return subprocess.run(every, env=environment, capture_output=quietly, text=True, check=False)
     finally:
         subprocess.run([str(NAMESPACES), "--remove", group], check=False)
+
+
+def _sweep() -> None:
+    """Remove the cgroups of runs that were killed, and could not."""
+    names = {path.name for path in _GROUPS.glob(f"**/{_GROUP}*")}
+    for group in names:
+        if not Path("/proc", group.removeprefix(_GROUP)).exists():
+            subprocess.run([str(NAMESPACES), "--remove", group], check=False)
 
 
 def _say(words: str) -> None:

@@ -11,9 +11,13 @@ hierarchies() { sed -n 's/^[1-9][0-9]*:\(name=\)\{0,1\}\([^:]*\):.*/\2/p' /proc/
 
 # In version 2 a group gives its controllers to groups below it once it has no processes of its own.
 give_controllers() {
-  local controller
+  local controller given
+  given=" $(cat /sys/fs/cgroup/cgroup.subtree_control) "
   for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
-    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control
+    case $controller in cpu | cpuset | hugetlb | io | memory | pids) ;; *) continue ;; esac
+    [[ $given != *" $controller "* ]] || continue
+    echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control ||
+      { echo "the cgroup that this runs in gives none of its controller $controller to groups below it" >&2; exit 1; }
   done
 }
 
@@ -21,7 +25,7 @@ join() {
   local id controllers path group
   if v2; then
     give_controllers
-    mkdir -p "/sys/fs/cgroup/$1" && echo $$ > "/sys/fs/cgroup/$1/cgroup.procs"
+    mkdir -p "/sys/fs/cgroup/$1/init" && echo $$ > "/sys/fs/cgroup/$1/cgroup.procs"
     return
   fi
   while IFS=: read -r id controllers path; do
@@ -47,11 +51,17 @@ if [ "$1" = --remove ]; then
   exit 1
 fi
 
+# The group is the root of a cgroup namespace, so this process has to be in it when that is made. It then steps aside,
+# before there is a child: nobody in there could see it any more, and in version 2 the group must be without processes.
 if [ "$1" != --inside ]; then
-  join "$1"
-  shift
+  if [ "$1" != --grouped ]; then
+    join "$1"
+    exec unshare --cgroup "$0" --grouped "$@"
+  fi
+  ! v2 || echo $$ > "/sys/fs/cgroup/$2/init/cgroup.procs"
+  shift 2
   if [ -n "${NETNS-}" ]; then network=(nsenter --net="$NETNS" --); else network=(); fi
-  exec "${network[@]}" unshare $([ -n "${NETNS-}" ] || echo --net) --mount --pid --cgroup --uts --ipc --fork --kill-child \
+  exec "${network[@]}" unshare $([ -n "${NETNS-}" ] || echo --net) --mount --pid --uts --ipc --fork --kill-child \
     --propagation private "$0" --inside "$@"
 fi
 
@@ -62,8 +72,6 @@ umount -R /sys 2> /dev/null || umount -R -l /sys
 mount -t sysfs sysfs /sys
 if [ $version = 2 ]; then
   mount -t cgroup2 cgroup2 /sys/fs/cgroup
-  mkdir -p /sys/fs/cgroup/init
-  for each in $(cat /sys/fs/cgroup/cgroup.procs); do echo "$each" > /sys/fs/cgroup/init/cgroup.procs || true; done
   give_controllers
 else
   mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup

@@ -21,6 +21,8 @@ from scalesets.local.controlplane import ControlPlane
 ROOT = Path(__file__).resolve().parents[2]
 FLEET = ROOT / "examples" / "gitops" / "overlays"
 OPERATOR = "scaleset-operator"
+CLIENT = "Python"
+"""The tests' own client, by its user agent."""
 OPTED_OUT = {"enableAutomaticOSUpgrade": False}
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -91,9 +93,12 @@ async def test_the_operator_writes_nothing_that_a_manifest_owns(
     assert await staging.diff(server_side=server_side) == "", "after an upgrade the cluster is as git says"
     for kind, name in (("ScaleSet", "web"), ("GalleryImage", "web-os")):
         stored = await scene.api.get(kind, scene.namespace, name)
-        ours = [m for m in stored["metadata"]["managedFields"] if m["manager"].startswith(OPERATOR)]
+        managed = stored["metadata"]["managedFields"]
+        ours = [m for m in managed if m["manager"].startswith(OPERATOR)]
         assert ours, "the operator writes the status"
         assert {m.get("subresource") for m in ours} == {"status"}, f"and nothing else of {kind}"
+        writers = {m["manager"] for m in managed if m.get("subresource") != "status"}
+        assert writers <= {"pipeline", "kubectl-client-side-apply", CLIENT}, "under no other name either"
         assert "finalizers" not in stored["metadata"]
 
 

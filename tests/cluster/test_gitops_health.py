@@ -7,15 +7,19 @@ observedGeneration is that of the new spec, and that is Ready as under the old o
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
-from builders import a_set, an_extension, an_image, uses
-from judges import ArgoHealth, Kstatus
+from builders import API_VERSION, a_machine, a_set, an_extension, an_image, uses
+from judges import ROOT, ArgoHealth, Kstatus
 from operators import Operator
 from scene import Body, Scene
 
 from scalesets.local.controlplane import ControlPlane
+from watching import OURS
+
+HOW_TO = ROOT / "docs" / "how-to" / "gitops.md"
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +127,7 @@ async def test_what_the_platform_does_leaves_the_set_current(
 
 
 async def test_an_upgrade_that_waits_for_approval_is_suspended(
-    operator: Operator, scene: Scene, argo: ArgoHealth
+    operator: Operator, scene: Scene, kstatus: Kstatus, argo: ArgoHealth
 ) -> None:
     web = a_set("web", replicas=2, os_upgrades={"osRollingUpgradeDeferral": True})
     await scene.create(an_image("ubuntu", "1.0.0"), web)
@@ -131,10 +135,63 @@ async def test_an_upgrade_that_waits_for_approval_is_suspended(
     await scene.publish("ubuntu", "2.0.0")
     await scene.until_condition("Progressing", status="False", reason="WaitingForApproval")
     assert argo.of(scene.set()) == "Suspended"
+    assert kstatus.of(scene.set()) == ["Current"]
     await scene.until(lambda: argo.of(scene.upgrades()[0]) == "Suspended", what="the upgrade to be suspended")
     await scene.change("RollingUpgrade", scene.upgrades()[0]["metadata"]["name"], approvedInstances=["*"])
     await scene.until_ended()
     await scene.until(lambda: argo.of(scene.set()) == "Healthy", what="the set to be healthy")
+
+
+async def test_more_unhealthy_instances_than_allowed(
+    operator: Operator, scene: Scene, kstatus: Kstatus, argo: ArgoHealth
+) -> None:
+    await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=5))
+    await scene.until_ready()
+    scene.fail(3, 4)
+    await scene.until_condition("Ready", status="False", reason="TooManyUnhealthy")
+    assert kstatus.of(scene.set()) == ["InProgress"]
+    assert argo.of(scene.set()) == "Degraded"
+    scene.heal()
+    await scene.until_ready()
+    assert kstatus.of(scene.set()) == ["Current"]
+    assert argo.of(scene.set()) == "Healthy"
+
+
+async def test_machines_and_their_availability_set(
+    operator: Operator, scene: Scene, kstatus: Kstatus, argo: ArgoHealth
+) -> None:
+    recording = record(scene)
+    group: Body = {"apiVersion": API_VERSION, "kind": "AvailabilitySet", "metadata": {"name": "dbs"}, "spec": {}}
+    await scene.create(a_machine("db", availabilitySet="dbs"), group)
+    await scene.until(lambda: argo.of(the(scene, "VirtualMachine", "db")) == "Progressing", what="the machine to wait")
+    assert kstatus.of(the(scene, "VirtualMachine", "db")) == ["InProgress"]
+    await scene.create(an_image("ubuntu", "1.0.0"))
+    for kind, name in (("VirtualMachine", "db"), ("AvailabilitySet", "dbs")):
+        await scene.until(lambda k=kind, n=name: argo.of(the(scene, k, n)) == "Healthy", what=f"{kind} to be healthy")
+        assert kstatus.of(the(scene, kind, name)) == ["Current"]
+    machines = [v for v in recording.versions if v["kind"] == "VirtualMachine"]
+    early = [v for v, status in zip(machines, kstatus.of(*machines), strict=True) if status == "Current"]
+    assert early, "in the end it is done"
+    conditions = [{c["type"]: c["status"] for c in v["status"].get("conditions", ())} for v in early]
+    assert {c.get("Ready") for c in conditions} == {"True"}, "and never before it is up"
+
+
+async def test_argo_cd_is_given_the_script_as_told(control_plane: ControlPlane, scene: Scene, argo: ArgoHealth) -> None:
+    """The command of docs/how-to/gitops.md, on a ConfigMap such as Argo CD's installation makes."""
+    (told,) = re.findall(r"kubectl (.* configmap argocd-cm .*) (examples/.*)", HOW_TO.read_text())
+    await scene.api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "argocd"}})
+    try:
+        settings = {"timeout.reconciliation": "60s"}
+        metadata = {"name": "argocd-cm", "namespace": "argocd"}
+        await scene.api.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": settings})
+        command = [*told[0].split(), str(ROOT / told[1])]
+        await asyncio.to_thread(control_plane.kubectl, *command)
+        data = (await scene.api.get("ConfigMap", "argocd", "argocd-cm"))["data"]
+    finally:
+        await scene.api.delete("Namespace", "", "argocd")
+    scripts = {f"resource.customizations.health.scalesets.dev_{kind}": text for kind, text in argo.scripts.items()}
+    assert data == {**settings, **scripts}
+    assert set(argo.scripts) == set(OURS), "every kind of ours"
 
 
 async def test_kubectl_wait(operator: Operator, scene: Scene, control_plane: ControlPlane) -> None:
@@ -162,6 +219,10 @@ def done(recording: Recording, kstatus: Kstatus) -> list[Body]:
 
 def ready_replicas(version: Body) -> int:
     return int(version.get("status", {}).get("readyReplicas", 0))
+
+
+def the(scene: Scene, kind: str, name: str) -> Body:
+    return scene.find(kind, name) or {"kind": kind, "metadata": {"generation": 1}}
 
 
 def known(scene: Scene, number: str) -> bool:

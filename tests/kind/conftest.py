@@ -30,12 +30,12 @@ class Cluster:
 
     def __init__(self, kubeconfig: Path) -> None:
         self.kubeconfig = kubeconfig
-        self._programs = find_binaries(Progress(print), ("kubectl", "helm"))
+        self.programs = find_binaries(Progress(print), ("kubectl", "helm"))
 
-    def run(self, program: str, *arguments: str) -> str:
+    def run(self, program: str, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl or helm and return what it printed."""
-        command = [str(self._programs[program]), f"--kubeconfig={self.kubeconfig}", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [str(self.programs[program]), f"--kubeconfig={self.kubeconfig}", *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{program} {' '.join(arguments)}: {done.stderr or done.stdout}"
         return done.stdout
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
-from scene import Scene, batches, code, progress
+from scene import Scene, batches, code, progress, restarts
 
 from conftest import Cluster
 from samples import EXAMPLES
@@ -48,7 +48,7 @@ async def test_the_set_of_the_first_example_follows_its_image(cluster: Cluster, 
 async def test_one_agent_fails_and_the_other_reaches_all(cluster: Cluster, scene: Scene, catalogue: None) -> None:
     cluster.run("kubectl", "apply", f"--namespace={scene.namespace}", "-f", str(EXAMPLES / "extensions/upgrade.yaml"))
     await scene.until_ready("agents", within=240)
-    uids = scene.uids("Pod")
+    uids, before = scene.uids("Pod"), restarts(scene.pods("agents"))
     for extension in ("metrics", "logs"):
         version, image = published(f"ext/{extension}")
         stored = scene.find("Extension", f"example-{extension}")
@@ -64,3 +64,6 @@ async def test_one_agent_fails_and_the_other_reaches_all(cluster: Cluster, scene
     assert outcomes == {"metrics": "Stopped", "logs": "Succeeded"}
     await scene.until_ready("agents", within=60)
     assert scene.uids("Pod") == uids
+    for ordinal, now in restarts(scene.pods("agents")).items():
+        assert now["logs"] == 1, "its new version"
+        assert {n: c for n, c in now.items() if n not in ("metrics", "logs")} == {"os": before[ordinal]["os"]}

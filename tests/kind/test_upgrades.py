@@ -28,7 +28,11 @@ async def test_zones_take_turns(scene: Scene) -> None:
 async def test_a_broken_version_is_put_back(scene: Scene) -> None:
     await scene.create(an_image("ubuntu", "1.0.0"), a_set("web", replicas=3, rolling=ROOM, claims=True))
     await scene.until_ready(within=120)
+    pods, disks = scene.uids("Pod"), scene.uids("PersistentVolumeClaim")
     await scene.publish("ubuntu", "1.1.0", "broken")
     upgrade = await scene.until_ended(within=180)
     assert (code(upgrade), progress(upgrade)) == ("Faulted", (0, 1, 0, 2))
     await scene.until_on("1.0.0")
+    now = scene.uids("Pod")
+    assert {name for name, uid in pods.items() if now[name] == uid} == {"web-1", "web-2"}, "the others were left alone"
+    assert scene.uids("PersistentVolumeClaim") == disks

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
-from node import HOST, Node, make_network, temporary_directory
+from node import HOST, Node, make_network
 from operators import Operator, Operators
 from scene import until_empty
 from stage import Stage
@@ -26,7 +26,9 @@ from scalesets.local.controlplane import ControlPlane
 from scalesets.local.progress import Progress
 from watching import watching
 
-collect_ignore_glob = [] if os.environ.get("SCALESETS_KUBELETS") else ["test_*.py"]
+INSIDE = os.environ.get("SCALESETS_KUBELETS", "")
+"""Where the nodes keep their disks; without it nothing here is collected."""
+collect_ignore_glob = [] if INSIDE else ["test_*.py"]
 
 ZONES = {"alpha": "1", "beta": "2"}
 """The nodes, with their zones."""
@@ -75,7 +77,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 def nodes(control_plane: ControlPlane) -> Iterator[dict[str, Node]]:
     """Two nodes that are Ready, by name."""
     programs = find_binaries(Progress(print), ("kubelet",))["kubelet"].parent
-    directory = temporary_directory()
+    directory = Path(INSIDE)
     archive = samples.build(directory, Progress(print))
     made = {
         name: Node(name, number, zone=zone, directory=directory, programs=programs, samples=archive)
@@ -86,12 +88,16 @@ def nodes(control_plane: ControlPlane) -> Iterator[dict[str, Node]]:
             node.prepare(control_plane)
             node.start()
         control_plane.kubectl("create", "-f", "-", stdin=_STORAGE_CLASS)
-        await_nodes(control_plane, made)
+        try:
+            await_nodes(control_plane, made)
+        except AssertionError as error:  # no test has them yet, whose report would show it
+            for title, text in (log for node in made.values() for log in node.logs()):
+                error.add_note(f"--- {title}\n{text}")
+            raise
         yield made
     finally:
         for node in made.values():
             node.remove()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def await_nodes(control_plane: ControlPlane, nodes: dict[str, Node]) -> None:

@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,8 +85,9 @@ class Node:
     def start(self) -> None:
         """Switch it on, or let its kubelet start again; does nothing when all of it runs."""
         (self.directory / "stopped").unlink(missing_ok=True)
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:
             return
+        subprocess.run([str(NAMESPACES), "--remove", self.name], check=True)  # its cgroups, when it was on before
         labels = {"topology.kubernetes.io/zone": self._zone}
         environment = {
             **os.environ,
@@ -123,7 +123,8 @@ class Node:
 
     def logs(self, *, lines: int = 20) -> list[tuple[str, str]]:
         """The last lines of its logs, each under a title."""
-        paths = [path for path in (self.directory / "node.log", self.directory / "kubelet.log") if path.exists()]
+        names = ("node.log", "containerd.log", "kubelet.log")
+        paths = [path for path in (self.directory / name for name in names) if path.exists()]
         return [
             (f"{self.name}: {p.name}", "\n".join(p.read_text(errors="replace").splitlines()[-lines:])) for p in paths
         ]
@@ -178,11 +179,6 @@ class Node:
             "nodeStatusUpdateFrequency": timing.heartbeat,
             "nodeLeaseDurationSeconds": timing.lease_seconds,
         }
-
-
-def temporary_directory() -> Path:
-    """Where nodes keep their disks."""
-    return Path(tempfile.mkdtemp(prefix="scalesets-nodes-"))
 
 
 def _pod_network(prefix: str) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +47,18 @@ class Stage(Scene):
             for ordinal, pod in self.pods(set_name).items()
         }
 
+    async def answers(self, port: int, set_name: str = "web") -> dict[int, str]:
+        """The version that the program at a port says it is, by ordinal: what really runs."""
+        return {o: await asyncio.to_thread(_ask, p["status"]["podIP"], port) for o, p in self.pods(set_name).items()}
+
     def node_of(self, ordinal: int, set_name: str = "web") -> str:
         """The node that an instance runs on."""
         return str(self.pods(set_name)[ordinal]["spec"]["nodeName"])
+
+
+def _ask(address: str, port: int) -> str:
+    with urllib.request.urlopen(f"http://{address}:{port}/", timeout=5) as answer:
+        return str(answer.read().decode().strip())
 
 
 def a_real_set(name: str = "web", *, claims: bool = False, rolling: Body | None = None, **fields: Any) -> Body:

@@ -29,6 +29,8 @@ async def test_a_new_version_reaches_every_instance_in_place(stage: Stage) -> No
 
     assert (code(upgrade), progress(upgrade)) == ("Completed", (3, 0, 0, 0))
     assert stage.uids("Pod") == uids, "no machine was restarted"
+    assert await stage.answers(8081) == dict.fromkeys(range(3), "1.1.0")
+    assert await stage.answers(8082) == dict.fromkeys(range(3), "1.0.0")
     for ordinal, pod in stage.pods().items():
         assert installed(pod) == {"monitor": "1.1.0", "other": "1.0.0"}
         assert image_of(pod, "monitor") == "registry.example/ext/monitor:1.1.0"
@@ -50,6 +52,7 @@ async def test_what_does_not_work_is_put_back_in_place(stage: Stage, word: str) 
     assert (code(upgrade), progress(upgrade)) == ("Faulted", (0, 1, 0, 2))
     await stage.until_ready()
     assert stage.uids("Pod") == uids
+    assert await stage.answers(8081) == dict.fromkeys(range(3), "1.0.0")
     for ordinal, pod in stage.pods().items():
         assert installed(pod)["monitor"] == "1.0.0"
         was, now = before[ordinal], stage.containers()[ordinal]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from builders import an_image
 from node import OUT_OF_SERVICE
-from scene import batches, code, is_ready, progress
+from scene import batches, code, is_ready, label, progress
 from stage import Stage, a_real_set
 
 ANY_SICK = {"maxUnhealthyInstancePercent": 100, "maxUnhealthyUpgradedInstancePercent": 100}
@@ -45,10 +45,12 @@ async def test_a_node_is_drained_in_mid_batch(stage: Stage) -> None:
     await stage.until_ready(within=60)
     await stage.publish("ubuntu", "1.1.0", "slow")
     await stage.until_batch(2)
-    drained = stage.node_of(4)
+    drained, former = stage.node_of(4), stage.uids("Pod")["web-4"]
 
     await asyncio.to_thread(stage.control_plane.kubectl, "drain", drained, "--timeout=60s")
-    assert not stage.upgrades()[0]["status"]["runningStatus"].get("completedTime"), "in the middle of it"
+    await stage.until(lambda: back(stage, 4, former), within=30, what="web-4 to be back")
+    assert label(stage.pods()[4], "image-version") == "1.0.0", "its batch is yet to come"
+    assert len(batches(stage.upgrades()[0])) < 5, "in the middle of it"
     upgrade = await stage.until_ended(within=120)
 
     assert (code(upgrade), progress(upgrade)) == ("Completed", (5, 0, 0, 0))
@@ -67,7 +69,7 @@ async def test_a_node_is_lost_in_mid_batch(stage: Stage, what: str) -> None:
     await stage.publish("ubuntu", "1.1.0", "slow")
     await stage.until_batch(1)
     await stage.until(lambda: starting(stage.pods().get(0)), what="the new web-0 to be on a node")
-    lost, before = stage.node_of(0), stage.containers()
+    lost, before, uids = stage.node_of(0), stage.containers(), stage.uids("Pod")
     stage.nodes[lost].lose(what)
 
     upgrade = await stage.until_ended(within=120)
@@ -78,7 +80,9 @@ async def test_a_node_is_lost_in_mid_batch(stage: Stage, what: str) -> None:
 
     stage.nodes[lost].start()
     await stage.until_on("1.0.0", within=90)
-    assert stage.pods()[0]["metadata"]["uid"] != stuck[0]
+    now = stage.uids("Pod")
+    assert now.pop("web-0") != stuck[0]
+    assert now == {name: uid for name, uid in uids.items() if name != "web-0"}, "the others are who they were"
     if what == "kubelet":  # what ran there never ceased to
         assert {o: c for o, c in stage.containers().items() if o != 0} == {o: c for o, c in before.items() if o != 0}
 
@@ -95,7 +99,7 @@ async def test_a_lost_node_is_given_up(stage: Stage) -> None:
     await stage.create(an_image("ubuntu", "1.0.0"), a_real_set(replicas=4, pod={**SPREAD, "tolerations": [soon]}))
     await stage.until_ready(within=60)
     lost = stage.node_of(0)
-    former = on(stage, lost)
+    former, before = on(stage, lost), stage.uids("Pod")
     stage.nodes[lost].lose("power")
 
     await stage.until(lambda: leaving(stage, lost) == former, within=60, what="its pods to be marked for deletion")
@@ -106,6 +110,13 @@ async def test_a_lost_node_is_given_up(stage: Stage) -> None:
     await stage.until(lambda: not on(stage, lost), within=60, what="the pods to be given up")
     await stage.until_ready(within=60)
     assert stage.versions() == ["1.0.0"] * 4
+    now = stage.uids("Pod")
+    assert {name for name, uid in before.items() if now[name] != uid} == {f"web-{each}" for each in former}
+
+
+def back(stage: Stage, ordinal: int, former: str) -> bool:
+    """Whether an instance is there again as another pod."""
+    return stage.uids("Pod").get(f"web-{ordinal}", former) != former
 
 
 def starting(pod: dict[str, Any] | None) -> bool:
