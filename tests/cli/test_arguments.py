@@ -187,6 +187,17 @@ def _flat(result: Result) -> str:
 # -- kubeconfigs -------------------------------------------------------------------------------------------------------
 
 
+def test_the_kubeconfig_of_a_local_control_plane_that_is_down(
+    scalesets: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/.local/kubeconfig")
+    result = scalesets("status", "web")
+
+    assert result.exit_code == 6
+    assert f"no kubeconfig at {tmp_path}/.local/kubeconfig (KUBECONFIG names it" in result.stderr
+    assert "`scalesets local up` makes that one" in result.stderr
+
+
 def test_no_kubeconfig(scalesets: Run, tmp_path: Path) -> None:
     result = scalesets("status", "web")
 

@@ -27,6 +27,16 @@ def test_nothing_is_due() -> None:
     assert not blocking(around)
 
 
+def test_instances_are_on_a_version_that_was_withdrawn() -> None:
+    found = explain.read(a_set().on(NEWER).around(an_image(OLD, NEW)))
+
+    fine = [finding.message for finding in found.findings if finding.reason == "UpToDate"]
+    assert fine == [
+        f"20 of 20 instances (100%) are on {NEWER}, newer than {NEW}, the latest in westeurope: "
+        "nobody goes back by itself"
+    ]
+
+
 def test_many_things_at_once() -> None:
     scene = a_set().on(OLD).unhealthy(1, 3, 6, 9, 12).condition("TemplateRefused", True, "", "spec.x: Invalid value")
     scene.spec["instanceProtection"] = [{"instanceId": 7, "protectFromUpgrade": True}]

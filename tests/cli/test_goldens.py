@@ -266,6 +266,16 @@ def test_no_terminal_is_so_narrow_that_a_column_is_lost() -> None:
     assert "web-17    2" in golden.drawn(instances_of(mid_batch()), width=30)
 
 
+def test_an_upgrade_that_had_nothing_to_do() -> None:
+    scene = quiet()
+    scene.upgrades = [an_upgrade("web-os-7f3c2a10", code="Completed", progress=(0, 0, 0, 0), started_by="User")]
+    table = golden.drawn(history_drawing.render(history.read(scene.snapshot()), now=NOW, width=80))
+    whole = golden.drawn(status_drawing.render(status.read(scene.snapshot()), width=80))
+
+    assert "nothing to do" in table
+    assert "Completed   nothing to do   3h ago" in whole
+
+
 def test_history_wide() -> None:
     drawing = history_drawing.render(history.read(a_history().snapshot()), now=NOW, width=160, wide=True)
     golden.check("history_wide", drawing, width=200)

@@ -1,5 +1,6 @@
 """Every manifest of examples/ is what the real API server accepts, field by field, and says what its README says."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ def test_only_the_platform_image_names_a_namespace() -> None:
         if "namespace" in document["metadata"]
     }
     assert named_in == {("image.yaml", "scaleset-system")}
+
+
+def test_all_of_them_can_stand_side_by_side() -> None:
+    seen = Counter((d["kind"], d["metadata"]["name"]) for path in FILES for d in documents(path))
+    assert [each for each, times in seen.items() if times > 1] == []
 
 
 def test_the_images_that_the_sets_name_are_there() -> None:

@@ -27,6 +27,15 @@ def fail(name: str) -> None:
         logging.getLogger(name).exception("it failed")
 
 
+def test_what_kopf_tries_again_at_once_is_no_news(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(json_log=False, verbose=False)
+    log = logging.getLogger("kopf._cogs.clients.watching")
+    for attempt in (1, 2):
+        log.error(f"Request attempt #{attempt}/9 failed; will retry: GET https://127.0.0.1/")
+
+    assert [line.split()[4] for line in capsys.readouterr().err.splitlines()] == ["#2/9"]
+
+
 @pytest.mark.parametrize(("verbose", "tracebacks"), [(False, 1), (True, 2)])
 def test_kopfs_own_tracebacks_are_for_verbose(
     capsys: pytest.CaptureFixture[str], verbose: bool, tracebacks: int

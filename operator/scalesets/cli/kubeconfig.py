@@ -18,6 +18,7 @@ from kubernetes.aio import client, config
 from scalesets.cli.errors import unreachable
 from scalesets.cli.fields import text
 
+LOCAL = ".local/kubeconfig"
 
 @dataclass(frozen=True, slots=True)
 class Where:
@@ -54,7 +55,14 @@ async def load(where: Where) -> Access:
     paths = [path for path in where.paths if path.exists()]
     shown = ", ".join(str(path) for path in where.paths)
     if not paths:
-        mend = "give another FILE" if where.kubeconfig else f"set KUBECONFIG{_local()} or give --kubeconfig FILE"
+        local = any(path.parts[-2:] == Path(LOCAL).parts for path in where.paths)
+        another = "; `scalesets local up` makes that one" if local else ""
+        if where.kubeconfig:
+            mend = f"give another FILE{another}"
+        elif os.environ.get("KUBECONFIG"):
+            mend = f"KUBECONFIG names it: set it to another, or give --kubeconfig FILE{another}"
+        else:
+            mend = f"set KUBECONFIG{_local()} or give --kubeconfig FILE"
         raise unreachable(f"no kubeconfig at {shown}", mend=mend)
     known = contexts(where)
     if where.context and where.context not in known:
@@ -109,7 +117,7 @@ def contexts(where: Where) -> list[str]:
 
 def _local() -> str:
     """The kubeconfig of a local control plane, where one was started here."""
-    return "=.local/kubeconfig" if Path(".local/kubeconfig").exists() else ""
+    return f"={LOCAL}" if Path(LOCAL).exists() else ""
 
 
 @contextlib.contextmanager

@@ -40,8 +40,13 @@ class _Json(logging.Formatter):
 
 
 def _without_kopfs_insides(record: logging.LogRecord) -> bool:
-    """Kopf gives up a watch with a traceback per task, and its line says it all. Those of our handlers stay."""
+    """Kopf gives up a watch with a traceback per task, and its line says it all. Those of our handlers stay.
+
+    What it tries again at once for the first time is no trouble yet: a new kind's storage needs a second or two.
+    """
     if record.name.startswith("kopf._"):
+        if record.getMessage().startswith("Request attempt #1/") and "will retry" in record.getMessage():
+            return False
         record.exc_info = record.exc_text = None
     return True
 

@@ -44,7 +44,7 @@ def _table(upgrades: Sequence[UpgradeView], now: datetime, *, wide: bool, took: 
             word(u.code or "Waiting"),
             u.started_by,
             u.target or "-",
-            f"{u.successful}/{total}",
+            "nothing to do" if u.empty else f"{u.successful}/{total}",
             str(u.failed),
             *([returned] if back else []),
             *([str(u.pending), str(len(u.batches)), _time(u.started), _time(u.completed)] if wide else []),

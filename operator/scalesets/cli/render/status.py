@@ -50,7 +50,7 @@ def line(view: StatusView) -> str:
 def outcome(upgrade: UpgradeView, *, of: str) -> Text:
     """How an upgrade ended, and where to look when it ended badly."""
     settled = f"{upgrade.successful} done, {upgrade.failed} failed, {upgrade.pending} not touched"
-    if upgrade.code == "Completed" and not upgrade.successful + upgrade.failed + upgrade.pending:
+    if upgrade.empty:
         settled = "there was nothing to do"
     took = words.span(upgrade.completed - upgrade.started) if upgrade.completed and upgrade.started else ""
     told = Text.assemble(upgrade.name, " ", word(upgrade.code), f": {settled}{f', in {took}' if took else ''}")
@@ -119,7 +119,8 @@ def _last(view: StatusView) -> Text:
     last = view.last
     assert last is not None
     ago = words.age(view.now, last.completed)
-    told = Text.assemble(word(last.outcome), f"   {last.version}{f'   {ago} ago' if ago else ''}   {last.name}")
+    what = "nothing to do" if last.empty else last.version
+    told = Text.assemble(word(last.outcome), f"   {what}{f'   {ago} ago' if ago else ''}   {last.name}")
     if last.outcome != "Completed" and last.reason:
         told.append(f"\n{last.reason}", style="red")
     return told
@@ -238,7 +239,7 @@ def _cells(view: StatusView, width: int, wide: bool) -> list[RenderableType]:
     seen = {standing for cell in rows for standing in cell.standings}
     meanings = {
         Standing.UPGRADED: "upgraded and healthy",
-        Standing.WORKING: "in progress" if view.upgrade else "starting",
+        Standing.WORKING: "in progress" if view.upgrade else "not there yet, or starting",
         Standing.UNHEALTHY: "unhealthy",
         Standing.PENDING: "on the old model" if _brings_a_model(view) else "on an older version",
     }

@@ -51,7 +51,12 @@ def is_due(sight: Sight) -> Iterator[Finding]:
         o for o, r in sight.census.releases.items() if scopes.os_version_is_behind(view, r, model.image, newest.version)
     ]
     if not behind:
+        beyond = [o for o, r in sight.census.releases.items() if r.image_version != newest.version]
         message = f"all instances are on {newest.version}, the latest{place}"
+        if beyond:  # what they run was withdrawn, or is excluded from latest
+            newer = words.listing(sorted({sight.census.releases[o].image_version for o in beyond}), limit=2)
+            who = words.share(len(beyond), sight.replicas, sight.noun)
+            message = f"{who} are on {newer}, newer than {newest.version}, the latest{place}: nobody goes back by itself"
         yield Finding(Weight.FINE, "UpToDate", message)
         return
     message = (

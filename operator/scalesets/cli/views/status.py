@@ -71,13 +71,14 @@ class HealthView:
 
 @dataclass(frozen=True, slots=True)
 class LastUpgradeView:
-    """How the last OS upgrade ended."""
+    """How the last OS upgrade ended; ``empty`` when it had nothing to do."""
 
     name: str
     version: str
     outcome: str
     reason: str
     completed: datetime | None
+    empty: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +177,7 @@ def read(snapshot: Snapshot) -> StatusView:
         batches_to_come=_batches_to_come(snapshot) if upgrade is not None else None,
         waiting_for=tuple(_waiting_for(snapshot, upgrade, everyone)),
         queued=tuple(name_of(u) for u in snapshot.waiting_upgrades),
-        last=_last(scale_set),
+        last=_last(snapshot),
         extensions=tuple(_installed(e) for e in at(scale_set, "status.extensions", [])),
         cells=cells(own),
         machines=snapshot.names,
@@ -295,14 +296,16 @@ def _installed(extension: Obj) -> InstalledView:
     )
 
 
-def _last(scale_set: Obj) -> LastUpgradeView | None:
-    last = at(scale_set, "status.lastOSUpgrade")
+def _last(snapshot: Snapshot) -> LastUpgradeView | None:
+    last = at(snapshot.scale_set, "status.lastOSUpgrade")
     if not last:
         return None
+    known = next((upgrades.read(u) for u in snapshot.upgrades if name_of(u) == text(last, "name")), None)
     return LastUpgradeView(
         name=text(last, "name"),
         version=text(last, "version"),
         outcome=text(last, "outcome"),
         reason=text(last, "reason"),
         completed=when(last, "completedTime"),
+        empty=known is not None and known.empty,
     )

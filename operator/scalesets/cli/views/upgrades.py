@@ -96,6 +96,11 @@ class UpgradeView:
         return self.batches[-1] if self.batches and self.batches[-1].running else None
 
     @property
+    def empty(self) -> bool:
+        """Whether it ended well and there was nothing to do."""
+        return self.code == "Completed" and not self.successful + self.failed + self.in_progress + self.pending
+
+    @property
     def final(self) -> bool:
         """Whether it is over."""
         return self.code in FINAL_CODES
