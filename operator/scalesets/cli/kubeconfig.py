@@ -20,6 +20,7 @@ from scalesets.cli.fields import text
 
 LOCAL = ".local/kubeconfig"
 
+
 @dataclass(frozen=True, slots=True)
 class Where:
     """What the user's flags say; empty means the kubeconfig's own."""
