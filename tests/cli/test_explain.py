@@ -33,7 +33,7 @@ def test_instances_are_on_a_version_that_was_withdrawn() -> None:
     fine = [finding.message for finding in found.findings if finding.reason == "UpToDate"]
     assert fine == [
         f"20 of 20 instances (100%) are on {NEWER}, newer than {NEW}, the latest in westeurope: "
-        "nobody goes back by itself"
+        "none goes back by itself"
     ]
 
 
