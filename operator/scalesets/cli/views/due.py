@@ -56,9 +56,7 @@ def is_due(sight: Sight) -> Iterator[Finding]:
         if beyond:  # what they run was withdrawn, or is excluded from latest
             newer = words.listing(sorted({sight.census.releases[o].image_version for o in beyond}), limit=2)
             who = words.share(len(beyond), sight.replicas, sight.noun)
-            message = (
-                f"{who} are on {newer}, newer than {newest.version}, the latest{place}: nobody goes back by itself"
-            )
+            message = f"{who} are on {newer}, newer than {newest.version}, the latest{place}: none goes back by itself"
         yield Finding(Weight.FINE, "UpToDate", message)
         return
     message = (
