@@ -140,9 +140,9 @@ def node_image() -> None:
 
 def install() -> None:
     """Load the operator's image, built here, and those that the examples name, and install the chart."""
-    docker = _docker(start=False)
     if not KUBECONFIG.exists():
         raise LocalError("there is no cluster: run `make kind-up` first")
+    docker = _docker(start=False)
     found = find_binaries(Progress(_say), ("kind", "helm", "kubectl"))
     load = [str(found["kind"]), "load"]
     version = yaml.safe_load((ROOT / "charts" / OPERATOR / "Chart.yaml").read_text())["appVersion"]

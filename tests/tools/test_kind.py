@@ -120,6 +120,13 @@ def test_a_cluster_that_never_gets_ready_is_told(docker: Docker) -> None:
         kind.up()
 
 
+def test_install_asks_for_a_cluster_first_of_all(no_docker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has no Docker gets one from `make kind-up`, as root."""
+    monkeypatch.setattr(kind, "KUBECONFIG", kind.STATE / "kubeconfig")
+    with pytest.raises(LocalError, match="there is no cluster: run `make kind-up` first"):
+        kind.install()
+
+
 def test_install_asks_for_a_cluster_before_it_builds_an_image(docker: Docker) -> None:
     with pytest.raises(LocalError, match="there is no cluster: run `make kind-up` first"):
         kind.install()
