@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
+
+from controlplane import eventually
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,12 @@ class Collector:
 
     def until(self, count: int, name: str = "", *, seconds: float = 20) -> list[Received]:
         """Wait for so many spans (of this name)."""
-        deadline = time.monotonic() + seconds
-        while len(found := self.named(name) if name else list(self.spans)) < count:
-            assert time.monotonic() < deadline, f"{len(found)} of {count} spans {name} came"
-            time.sleep(0.02)
-        return found
+
+        def came() -> list[Received]:
+            found = self.named(name) if name else list(self.spans)
+            return found if len(found) >= count else []
+
+        return eventually(came, seconds=seconds, what=f"{count} spans {name}")
 
 
 def _plain(value: Any) -> Any:

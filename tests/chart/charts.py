@@ -100,6 +100,11 @@ class Helm:
             env=self._environment,
         )
 
+    def installed(self) -> Rendered:
+        """What helm says that it installed, its hooks too."""
+        parts = [self("get", what, RELEASE, f"--namespace={NAMESPACE}") for what in ("manifest", "hooks")]
+        return Rendered([each for part in parts for each in yaml.safe_load_all(part) if each])
+
     def render(self, *options: str, crds: bool = False, **values: Any) -> Rendered:
         """Render with these values, which are JSON: `watchNamespaces=["a"]`, `rbac={"create": False}`."""
         values = {"crds": {"install": crds}, **values}

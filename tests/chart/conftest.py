@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from charts import Helm, Rendered
+from programs import Programs
 
+from scalesets.local.api import Api
 from scalesets.local.binaries import find_binaries
 from scalesets.local.controlplane import ControlPlane
 from scalesets.local.progress import Progress
@@ -41,3 +43,11 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 def helm_there(plane: ControlPlane, helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """helm on that control plane."""
     return Helm(helm_program, plane.kubeconfig, home=tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def programs(plane: ControlPlane, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
+    """The processes of its pods; the module's own ``api`` has made what they need."""
+    found = Programs(plane, api, tmp_path_factory.mktemp("programs"))
+    yield found
+    found.end()

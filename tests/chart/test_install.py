@@ -47,17 +47,7 @@ def released(api: Api, helm_there: Helm) -> Helm:
 
 @pytest.fixture(scope="module")
 def manifest(released: Helm) -> Rendered:
-    """What helm says that it installed, its hooks too."""
-    text = released("get", "manifest", RELEASE, f"--namespace={NAMESPACE}")
-    hooks = released("get", "hooks", RELEASE, f"--namespace={NAMESPACE}")
-    return Rendered([each for part in (text, hooks) for each in yaml.safe_load_all(part) if each])
-
-
-@pytest.fixture(scope="module")
-def programs(plane: ControlPlane, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
-    found = Programs(plane, api, tmp_path_factory.mktemp("programs"))
-    yield found
-    found.end()
+    return released.installed()
 
 
 @pytest.fixture(scope="module")

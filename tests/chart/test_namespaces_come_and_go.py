@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import yaml
-from charts import CHART, NAMESPACE, RELEASE, Body, Helm, Rendered
+from charts import CHART, NAMESPACE, RELEASE, Body, Helm
 from programs import A_SET, Programs, an_image
 
 from controlplane import eventually
@@ -38,17 +37,9 @@ def make_namespace(api: Api, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def programs(plane: ControlPlane, api: Api, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
-    found = Programs(plane, api, tmp_path_factory.mktemp("programs"))
-    yield found
-    found.end()
-
-
-@pytest.fixture(scope="module")
 def pods(helm_there: Helm, api: Api) -> dict[str, Body]:
     helm_there("install", RELEASE, str(CHART), f"--namespace={NAMESPACE}", *VALUES)
-    parts = [helm_there("get", what, RELEASE, f"--namespace={NAMESPACE}") for what in ("manifest", "hooks")]
-    return Rendered([each for part in parts for each in yaml.safe_load_all(part) if each]).pods()
+    return helm_there.installed().pods()
 
 
 def ours(namespace: str, resource: str) -> str:

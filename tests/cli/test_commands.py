@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,18 +11,10 @@ import yaml
 
 from cli.conftest import PROGRAM, Site
 from cli.scenes import MODEL, NEW, OLD, Obj, an_upgrade, before
+from controlplane import eventually
 
 PATIENCE = 20.0
 pytestmark = pytest.mark.timeout(90)
-
-
-def until(holds: Callable[[], Any]) -> Any:
-    """Wait for something that another process does."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := holds()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.1)
-    return found
 
 
 def a_pod(ordinal: int, owner: Obj, version: str) -> Obj:
@@ -312,7 +302,7 @@ def test_start_and_wait_for_the_end(site: Site, code: str, exit_code: int) -> No
     site.a_web()
     process = site.spawn("start", "web", "--wait", "--timeout", "60s")
 
-    name = until(site.upgrades)[0]["metadata"]["name"]
+    name = eventually(site.upgrades)[0]["metadata"]["name"]
     site.write_status("rollingupgrade", name, running()["status"])
     site.write_status("scaleset", "web", {"currentUpgrade": name})
     end(site, name, code)
@@ -336,7 +326,7 @@ def test_cancel_and_wait(site: Site) -> None:
     site.create(running())
     process = site.spawn("cancel", "web", "--wait", "-o", "json")
 
-    until(lambda: site.upgrades()[0]["spec"].get("cancel"))
+    eventually(lambda: site.upgrades()[0]["spec"].get("cancel"))
     end(site, "web-os-1", "Cancelled")
     told, _ = process.communicate(timeout=PATIENCE)
 
@@ -348,7 +338,7 @@ def test_an_upgrade_that_is_deleted_while_waited_for(site: Site) -> None:
     site.a_web()
     process = site.spawn("update-instances", "web", "--all", "--wait")
 
-    name = until(site.upgrades)[0]["metadata"]["name"]
+    name = eventually(site.upgrades)[0]["metadata"]["name"]
     assert process.stdout is not None
     assert f"{name} created" in process.stdout.readline()
     assert f"{name} has not begun yet" in process.stdout.readline()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from operators import Operators
 from scene import Scene
 
 from collector import QUICKLY, Collector, Received, collecting
+from controlplane import eventually
 from goprograms import build_go
 from scalesets.kube import times, tracing, upgrade_spans
 from scalesets.local.processes import spawn
@@ -58,12 +58,13 @@ def collector(otelcol: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def until_listening(port: int, process: Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
-    while True:
+    def listening() -> bool:
+        assert process.poll() is None, log.read_text()[-2000:]
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()[-2000:]
-        time.sleep(0.02)
+            return True
+        return False
+
+    eventually(listening, seconds=20, what=f"the collector to listen; {log} tells of it")
 
 
 def when(span: Received) -> tuple[int, int]:

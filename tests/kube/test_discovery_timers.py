@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from faulty_server import until
 from kube_objects import an_image
 
 from scalesets.kube import discovery
@@ -85,14 +86,6 @@ async def woken(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Woken]:
     one = Woken()
     yield one
     await one.discovery.close()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            if holds():
-                return
-            await asyncio.sleep(0.01)
 
 
 async def test_only_what_is_new_wakes_its_object(tags: Tags, woken: Woken) -> None:
