@@ -21,6 +21,7 @@ from scalesets.kube import discovered, references, statuses, times
 from scalesets.kube.discovered import Finding
 from scalesets.kube.memo import Memo
 from scalesets.kube.names import OS, PLATFORM, Raw
+from scalesets.kube.phrases import first_of
 from scalesets.kube.templates import Images
 
 if TYPE_CHECKING:
@@ -178,8 +179,7 @@ def _wrong_dates(obj: Raw) -> str:
                 wrong.append(f"{version['version']} ({field} {error})")
     if not wrong:
         return ""
-    more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
-    return f"not used: {', '.join(wrong[:MOST_NAMED])}{more}; mend the date, or leave it out"
+    return f"not used: {first_of(wrong, MOST_NAMED)}; mend the date, or leave it out"
 
 
 def _in_location(obj: Raw, location: str) -> Catalogue:

@@ -7,7 +7,7 @@ way to withdraw a version. A version keeps the date when it was found first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from scalesets.engine.decision import Event
 from scalesets.engine.view import Condition
 from scalesets.kube import times
 from scalesets.kube.names import Raw
+from scalesets.kube.phrases import first_of
 from scalesets.kube.registry import Problem, Reason
 
 TYPE = "Discovered"
@@ -90,9 +91,9 @@ def events(before: Raw, after: Raw) -> Iterator[Event]:
     """What there is to tell of a discovery whose status was written."""
     known, now = _versions(before), _versions(after)
     if fresh := [version for version in now if version not in known]:
-        yield Event("VersionsDiscovered", f"found {_named(fresh)}")
+        yield Event("VersionsDiscovered", f"found {first_of(fresh, MOST_NAMED)}")
     if gone := [version for version in known if version not in now]:
-        yield Event("VersionsWithdrawn", f"not offered any more: {_named(gone)}; instances on them stay")
+        yield Event("VersionsWithdrawn", f"not offered any more: {first_of(gone, MOST_NAMED)}; instances on them stay")
     was, is_now = condition_of(before), condition_of(after)
     if is_now.get("status") == "False" and was.get("reason") != is_now.get("reason"):
         yield Event("DiscoveryFailed", f"{is_now['reason']}: {is_now.get('message', '')}", warning=True)
@@ -102,11 +103,6 @@ def events(before: Raw, after: Raw) -> Iterator[Event]:
 
 def _versions(obj: Raw) -> list[str]:
     return [v["version"] for v in (obj.get("status") or {}).get("discovered") or ()]
-
-
-def _named(some: Sequence[str]) -> str:
-    more = f" and {len(some) - MOST_NAMED} more" if len(some) > MOST_NAMED else ""
-    return f"{', '.join(some[:MOST_NAMED])}{more}"
 
 
 def _not_yet(obj: Raw, spec: Raw) -> Condition:

@@ -15,6 +15,7 @@ from scalesets.api import generate
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import CRDS, OURS, Kind
 from scalesets.kube.names import GROUP, VERSION, Raw
+from scalesets.kube.phrases import first_of
 from scalesets.kube.settings import Settings
 
 MOST_NAMED = 4
@@ -71,9 +72,8 @@ def describe(crd: Raw, kind: Kind) -> str:
         fields_lacking(generate.root_schema(own), (version.get("schema") or {}).get("openAPIV3Schema") or {})
     )
     if lacking:
-        more = f" and {len(lacking) - MOST_NAMED} more" if len(lacking) > MOST_NAMED else ""
         return (
-            f"the CRD {name} is older than this operator: it doesn't know {', '.join(lacking[:MOST_NAMED])}{more}. "
+            f"the CRD {name} is older than this operator: it doesn't know {first_of(lacking, MOST_NAMED)}. "
             f"Upgrade the CRDs first: {INSTALL}"
         )
     return ""

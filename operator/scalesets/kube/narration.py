@@ -20,6 +20,7 @@ from scalesets.engine.decision import (
     WriteUpgradeStatus,
 )
 from scalesets.engine.view import Condition
+from scalesets.kube.phrases import first_of
 
 
 def of_writes(writes: Iterable[Write], before: Sequence[Condition] = ()) -> str:
@@ -80,8 +81,7 @@ def _changes(before: Sequence[Condition], after: Sequence[Condition]) -> str:
     known = {c.type: (c.status, c.reason) for c in before}
     parts = [f"{c.type} {_STATUS[c.status]} {c.reason}" for c in after if known.get(c.type) != (c.status, c.reason)]
     parts += [f"{kind} gone" for kind in sorted(known.keys() - {c.type for c in after})]
-    more = f" and {len(parts) - _MOST_CHANGES} more" if len(parts) > _MOST_CHANGES else ""
-    return f" ({', '.join(parts[:_MOST_CHANGES])}{more})" if parts else ""
+    return f" ({first_of(parts, _MOST_CHANGES)})" if parts else ""
 
 
 def _action(action: Action) -> str:

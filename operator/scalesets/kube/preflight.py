@@ -20,6 +20,7 @@ from cryptography import x509
 
 from scalesets.kube import times
 from scalesets.kube.names import ANNOTATION_EXPIRES, Raw
+from scalesets.kube.phrases import first_of
 
 SECRET = "Secret"
 CONFIG_MAP = "ConfigMap"
@@ -54,9 +55,7 @@ class Report:
     @property
     def message(self) -> str:
         """The problems in one sentence; empty when there are none."""
-        shown = "; ".join(self.problems[:MOST_NAMED])
-        more = len(self.problems) - MOST_NAMED
-        return f"{shown}; and {more} more" if more > 0 else shown
+        return first_of(self.problems, MOST_NAMED, separator="; ")
 
 
 async def check(

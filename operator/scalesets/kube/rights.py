@@ -15,6 +15,7 @@ from typing import Any
 
 from scalesets.api.shipped import objects
 from scalesets.kube.client import Cluster, Outcome, Refusal
+from scalesets.kube.phrases import first_of
 from scalesets.kube.settings import Settings
 
 AT_A_TIME = 16
@@ -123,8 +124,7 @@ def in_words(lacking: Iterable[Right]) -> str:
         where = f" in {namespace}" if namespace else ("" if resource in _CLUSTERS_OWN else " in all namespaces")
         resources.setdefault((where, tuple(its_verbs)), []).append(resource)
     phrases = [f"{', '.join(which)} {', '.join(named)}{where}" for (where, which), named in resources.items()]
-    more = len(phrases) - MOST_NAMED
-    return "; ".join(phrases[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+    return first_of(phrases, MOST_NAMED, separator="; ")
 
 
 _CLUSTERS_OWN = ("nodes", "namespaces", "customresourcedefinitions.apiextensions.k8s.io")

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from scalesets.kube import installed, kubelets, rights, served, tracing
 from scalesets.kube.client import Cluster, Outcome, Refusal
 from scalesets.kube.kinds import NODES, OURS
+from scalesets.kube.phrases import first_of
 from scalesets.kube.settings import Settings
 
 FIRST_MINOR = kubelets.FIRST_MINOR
@@ -114,11 +115,10 @@ async def _nodes(cluster: Cluster, findings: Findings) -> None:
             raise
         return  # that they may not be listed is said among the rights
     if old:
-        named = ", ".join(f"{name} ({version})" for name, version in list(old.items())[:MOST_NAMED])
-        more = f" and {len(old) - MOST_NAMED} more" if len(old) > MOST_NAMED else ""
+        named = first_of([f"{name} ({version})" for name, version in old.items()], MOST_NAMED)
         findings.warnings.append(
             f"kubelets before 1.{FIRST_MINOR} don't restart an extension whose image is patched, so extensions are not "
-            f"upgraded there: {named}{more}. Upgrade these nodes"
+            f"upgraded there: {named}. Upgrade these nodes"
         )
     else:
         findings.facts.append(f"{count} nodes, all with kubelets of 1.{FIRST_MINOR} or newer")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from scalesets.engine.view import Trouble, TroubleKind
 from scalesets.kube.cache import Store, keep
 from scalesets.kube.names import LABEL_SUBSCRIPTION, Raw
+from scalesets.kube.phrases import first_of
 from scalesets.kube.settings import Settings
 
 
@@ -60,7 +61,7 @@ class Subscriptions:
         beyond = [n for n in alike if name and self.of(n) == name and not self._settings.serves(n)]
         if not beyond:
             return []
-        told = ", ".join(beyond[:3]) + (f" and {len(beyond) - 3} more" if len(beyond) > 3 else "")
+        told = first_of(beyond, 3)
         message = (
             f"subscription {name} has namespaces that this operator doesn't serve ({told}): machines there don't "
             "count, and may be upgraded at the same time; let one operator serve all of the subscription"
